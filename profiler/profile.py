@@ -1,0 +1,148 @@
+"""`Profile`: one run, simulated or measured, as the tables of `profiler.schema`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import polars as pl
+
+from .conform import collect, conform, empty
+from .errors import NotInProfileError
+from .schema import TABLES
+
+Frame = pl.DataFrame | pl.LazyFrame
+KINDS = ("simulated", "ntff", "device-json", "summary", "parquet", "folder", "inspect")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a profile comes from.
+
+    Attributes:
+        kind: one of `KINDS`; a profile saved by nkilab keeps the kind it had.
+        path: the file or folder that was read, "" for a simulation not yet saved.
+        producer: version of the tool that wrote the source, "" where it does not say.
+    """
+
+    kind: str
+    path: str = ""
+    producer: str = ""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether times are modelled rather than measured."""
+        return self.kind == "simulated"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """One run as typed tables. Build it with `Profile.build` or `nkilab.load`; every method returns a new object.
+
+    A table that the source could not fill is absent; a column that it could not fill is null. Times are float64
+    nanoseconds since the start of the execution, sizes are int64 bytes.
+    """
+
+    frames: Mapping[str, pl.LazyFrame]
+    origin: Origin
+    notes: tuple[str, ...] = ()
+    _collected: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def build(cls, tables: Mapping[str, Frame], origin: Origin, notes: tuple[str, ...] = ()) -> Profile:
+        """A profile over `tables`; missing columns become null, unknown columns and tables are kept.
+
+        Args:
+            tables: table name to frame. A LazyFrame stays lazy, a DataFrame is checked now.
+            origin: where the tables come from.
+            notes: what a reader had to say about the source, one sentence each.
+
+        Raises:
+            SchemaError: a column cannot be brought to its type.
+        """
+        frames: dict[str, pl.LazyFrame] = {}
+        collected: dict[str, pl.DataFrame] = {}
+        for name, frame in tables.items():
+            typed = conform(name, frame.lazy())
+            if isinstance(frame, pl.DataFrame):
+                collected[name] = collect(name, typed)
+                typed = collected[name].lazy()
+            frames[name] = typed
+        return cls(MappingProxyType(frames), origin, notes, collected)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tables of this profile, in the schema's order, then others."""
+        known = [name for name in TABLES if name in self.frames]
+        return (*known, *(name for name in self.frames if name not in TABLES))
+
+    def has(self, name: str, *columns: str) -> bool:
+        """Whether table `name` is here with at least one row and, if given, with a value in each of `columns`."""
+        if name not in self.frames:
+            return False
+        frame = self.table(name)
+        return frame.height > 0 and all(c in frame.columns and frame[c].null_count() < frame.height for c in columns)
+
+    def scan(self, name: str) -> pl.LazyFrame:
+        """Table `name`, lazily. Raises NotInProfileError like `table`."""
+        if name not in self.frames:
+            raise _missing(name, self.names)
+        return self._collected[name].lazy() if name in self._collected else self.frames[name]
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Table `name`.
+
+        Raises:
+            NotInProfileError: the source did not have it, or the schema knows no such table.
+        """
+        if name not in self._collected:
+            self._collected[name] = collect(name, self.scan(name))
+        return self._collected[name]
+
+    def rows(self, name: str) -> pl.DataFrame:
+        """Table `name`, or the same columns without rows where the profile does not have it."""
+        return self.table(name) if name in self.frames else empty(name)
+
+    def with_tables(self, tables: Mapping[str, Frame | None], notes: tuple[str, ...] = ()) -> Profile:
+        """The same profile with some tables replaced, added, or (None) left out, and further notes."""
+        fresh = Profile.build({n: f for n, f in tables.items() if f is not None}, self.origin)
+        kept = {n: f for n, f in self.frames.items() if n not in tables}
+        collected = {n: f for n, f in self._collected.items() if n in kept}
+        return replace(
+            self,
+            frames=MappingProxyType({**kept, **fresh.frames}),
+            notes=(*self.notes, *notes),
+            _collected={**collected, **fresh._collected},
+        )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The Metadata table as a dictionary: what the source says about the machine and the run."""
+        table = self.rows("Metadata").select("key", "value").drop_nulls()
+        return dict(zip(table["key"].to_list(), table["value"].to_list(), strict=True))
+
+    def fact(self, key: str) -> float | None:
+        """One number of `facts`, None where it is absent or not a number."""
+        try:
+            return float(self.facts[key])
+        except (KeyError, ValueError):
+            return None
+
+
+def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:
+    """The error for a table that is not here, naming the nearest one."""
+    if name in TABLES:
+        return NotInProfileError(
+            f"{name} is not in this profile",
+            values="it has " + ", ".join(present),
+            rule=f"{name}: {TABLES[name].row}",
+            fix="open a source that records it; `doctor` says what is missing and why",
+        )
+    near = difflib.get_close_matches(name, (*present, *TABLES), n=1)
+    return NotInProfileError(
+        f"there is no table {name!r}",
+        values="this profile has " + ", ".join(present),
+        fix=f"did you mean {near[0]!r}?" if near else "",
+    )
