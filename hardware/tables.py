@@ -1,0 +1,200 @@
+"""Reading a generation's TOML file into its dataclasses, and changing single numbers of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
+
+from nkilab.errors import InputError, UsageError
+
+from .model import Access, Dma, Gpsimd, Handover, Hbm, Launch, Psum, Sbuf, Scalar, Tensor, Throttle, Uncertainty, Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Class = Literal["calibrated", "documented", "guessed"]
+CLASSES: tuple[Class, ...] = ("calibrated", "documented", "guessed")
+
+NAMES = ("trn1", "trn2", "trn3")
+ALIASES: Mapping[str, str] = MappingProxyType({"inf2": "trn1", "gen2": "trn1", "gen3": "trn2", "gen4": "trn3"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One number of a table: its value, how well it is known, and where it comes from."""
+
+    value: Any
+    cls: Class
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """One NeuronCore and what surrounds it. `generation`: 2, 3, 4 for trn1 (and inf2), trn2, trn3."""
+
+    name: str
+    generation: int
+    hbm: Hbm
+    sbuf: Sbuf
+    psum: Psum
+    access: Access
+    tensor: Tensor
+    vector: Vector
+    scalar: Scalar
+    gpsimd: Gpsimd
+    handover: Handover
+    dma: Dma
+    throttle: Throttle
+    launch: Launch
+    uncertainty: Uncertainty
+    sources: Mapping[str, Source] = field(repr=False, compare=False)
+
+    def source(self, key: str) -> Source:
+        """Value, class and source of one number, such as `source("hbm.gbps")`.
+
+        Raises:
+            UsageError: the table has no such number.
+        """
+        if key not in self.sources:
+            raise _unknown(key, self.sources)
+        return self.sources[key]
+
+    def replace(self, **changes: Any) -> Hardware:
+        """Another table with some numbers changed: `hw.replace(**{"hbm.gbps": 1000})`.
+
+        A changed number is of class guessed and its source says what it was.
+
+        Raises:
+            UsageError: an unknown key (with the nearest known one) or a value of another type.
+        """
+        sources = dict(self.sources)
+        for key, value in changes.items():
+            old = self.source(key)
+            sources[key] = Source(
+                _checked(key, value, old.value), "guessed", f"set by the user, was {old.value}: {old.source}"
+            )
+        return _build(self.name, self.generation, sources)
+
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that name the numbers of this table; sources do not count."""
+        values = {key: source.value for key, source in sorted(self.sources.items())}
+        text = json.dumps([self.name, self.generation, values], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load(name: str) -> Hardware:
+    """The hardware table of a generation: trn1, trn2, trn3, or an alias (inf2, gen2, gen3, gen4).
+
+    Raises:
+        UsageError: no such generation.
+    """
+    target = ALIASES.get(name, name)
+    if target not in NAMES:
+        raise _unknown(name, (*NAMES, *ALIASES), what="hardware")
+    return _load(target)
+
+
+@cache
+def _load(target: str) -> Hardware:
+    return parse(resources.files(__package__).joinpath(f"{target}.toml").read_text(encoding="utf-8"), f"{target}.toml")
+
+
+def parse(text: str, file: str) -> Hardware:
+    """A hardware table from TOML text; `file` names it in errors.
+
+    Raises:
+        InputError: not TOML, a number without class or source, a missing, unknown or ill-typed number.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError("hardware table is not TOML", values=file, rule=str(error)) from error
+    if not isinstance(data.get("name"), str) or not isinstance(data.get("generation"), int):
+        raise InputError("hardware table lacks its name or generation", values=file)
+    try:
+        return _build(data.pop("name"), data.pop("generation"), _flatten(data, ""))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"hardware table: {error}", values=file, rule="each number is {value, class, source}"
+        ) from error
+
+
+def _flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Source]:
+    """Dotted key to source, for every number below."""
+    flat: dict[str, Source] = {}
+    for name, item in data.items():
+        key = f"{prefix}{name}"
+        if not isinstance(item, dict):
+            raise TypeError(f"{key} has no class and source")
+        if "value" not in item:
+            flat |= _flatten(item, f"{key}.")
+        elif set(item) != {"value", "class", "source"} or item["class"] not in CLASSES or not item["source"]:
+            raise ValueError(f"{key} needs value, class (one of {', '.join(CLASSES)}) and source")
+        else:
+            flat[key] = Source(_frozen(item["value"]), item["class"], item["source"])
+    return flat
+
+
+def _frozen(value: Any) -> Any:
+    """Lists, nested ones too, as tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _build(name: str, generation: int, sources: Mapping[str, Source]) -> Hardware:
+    known: set[str] = set()
+    hints = get_type_hints(Hardware, localns={"Mapping": dict})
+    parts = {key: _part(cls, f"{key}.", sources, known) for key, cls in hints.items() if dataclasses.is_dataclass(cls)}
+    if extra := sorted(set(sources) - known):
+        raise KeyError(f"unknown number {extra[0]}")
+    return Hardware(name=name, generation=generation, sources=MappingProxyType(dict(sources)), **cast("Any", parts))
+
+
+def _part(cls: Any, prefix: str, sources: Mapping[str, Source], known: set[str]) -> Any:
+    """One dataclass of the table, its numbers taken from `sources` by dotted key."""
+    values: dict[str, Any] = {}
+    for name, kind in get_type_hints(cls).items():
+        key = f"{prefix}{name}"
+        if dataclasses.is_dataclass(kind):
+            values[name] = _part(kind, f"{key}.", sources, known)
+        elif key not in sources:
+            raise KeyError(f"missing number {key}")
+        else:
+            known.add(key)
+            values[name] = _typed(key, sources[key].value, kind)
+    return cls(**values)
+
+
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """`value` as the field's type: an int may stand for a float, nothing else converts."""
+    if kind is float and type(value) is int:
+        return float(value)
+    expected = kind if isinstance(kind, type) else tuple
+    if type(value) is not getattr(expected, "__origin__", expected):
+        raise TypeError(f"{key} is {value!r}, not {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _checked(key: str, value: Any, old: Any) -> Any:
+    """A user's value for `key`, of the type of the one it replaces."""
+    value = _frozen(value)
+    if isinstance(old, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(old):
+        raise UsageError(
+            f"{key} cannot be {value!r}", values=f"now {old!r}", rule=f"a value of type {type(old).__name__}"
+        )
+    return value
+
+
+def _unknown(key: str, known: Any, what: str = "number in the hardware table") -> UsageError:
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.4)
+    fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(sorted(known)[:12])} …"
+    return UsageError(f"no {what} named {key!r}", fix=fix)
