@@ -14,19 +14,52 @@ from typing import TYPE_CHECKING
 from nkilab.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from nkilab.arrays import Array as Array
+    from nkilab.arrays import dtype as dtype
     from nkilab.case import Case as Case
     from nkilab.errors import InputError as InputError
     from nkilab.errors import NkilabError as NkilabError
     from nkilab.errors import UsageError as UsageError
+    from nkilab.profiler import Profile as Profile
+    from nkilab.run import Run as Run
+    from nkilab.run import load as load
+    from nkilab.run import simulate as simulate
+    from nkilab.simulator import Finding as Finding
+    from nkilab.simulator import KernelError as KernelError
+    from nkilab.simulator import Sim as Sim
 
 _PUBLIC = {
+    "Array": "nkilab.arrays",
     "Case": "nkilab.case",
+    "Finding": "nkilab.simulator",
     "InputError": "nkilab.errors",
+    "KernelError": "nkilab.simulator",
     "NkilabError": "nkilab.errors",
+    "Profile": "nkilab.profiler",
+    "Run": "nkilab.run",
+    "Sim": "nkilab.simulator",
     "UsageError": "nkilab.errors",
+    "dtype": "nkilab.arrays",
+    "load": "nkilab.run",
+    "simulate": "nkilab.run",
 }
 
-__all__ = ["Case", "InputError", "NkilabError", "UsageError", "__version__"]
+__all__ = [
+    "Array",
+    "Case",
+    "Finding",
+    "InputError",
+    "KernelError",
+    "NkilabError",
+    "Profile",
+    "Run",
+    "Sim",
+    "UsageError",
+    "__version__",
+    "dtype",
+    "load",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> object:
