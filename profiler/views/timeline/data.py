@@ -1,0 +1,205 @@
+"""The timeline's JSON (`nkilab.timeline/1`, docs/timeline-json.md) from a profile."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ...profile import Profile
+from .. import theme
+from . import counters, encode, spans
+from .encode import Field
+from .spans import Spans
+
+SCHEMA = "nkilab.timeline/1"
+MOST_PACKETS = 600_000
+
+
+def timeline(profile: Profile, title: str = "", *, most_packets: int = MOST_PACKETS) -> dict[str, Any]:
+    """Everything the timeline draws, as a JSON value of schema `nkilab.timeline/1`.
+
+    Args:
+        profile: a simulated or measured profile; tables it does not have become notes, not empty tracks.
+        title: shown above the timeline.
+        most_packets: with more DMA packets than this the DMA engines' tracks are left out, and a note says so.
+    """
+    notes = list(_missing(profile))
+    parts = _parts(profile, most_packets, notes)
+    device = counters.device(profile)
+    zero = _host_zero(profile) if not parts else None
+    if zero is not None:
+        parts = [part for part in (spans.host(profile, zero),) if part.frame.height]
+        device = counters.host(profile, zero)
+    elif profile.has("SystemProfileEvents"):
+        notes.append("Host events are on another clock than the device's and are not drawn here.")
+    everything = pl.concat([part.frame.select(spans.COLUMNS) for part in parts]) if parts else spans.nothing()
+    lines = _lines(everything)
+    return {
+        "schema": SCHEMA,
+        "title": title,
+        "modelled": profile.origin.simulated,
+        "time": {"unit": "ns", "tick": encode.TICK_NS, "end": _end(everything, device)},
+        "classes": [{"name": s.name, "light": s.light, "dark": s.dark} for s in theme.SHADES],
+        "tracks": [*_span_tracks(everything), *map(_counter_track, device)],
+        "spans": _span_columns(everything, lines),
+        "details": _details(parts),
+        "flows": _flows(profile, parts),
+        "lines": {
+            "file": encode.text(lines["file"]),
+            "line": encode.integers(lines["line"].to_numpy()),
+            "function": encode.text(lines["function"]),
+            "times": _line_times(parts, lines),
+        },
+        "sources": profile.rows("Source").select("file", "text").drop_nulls().to_dicts(),
+        "notes": notes,
+    }
+
+
+def pack(data: dict[str, Any]) -> bytes:
+    """The JSON text of `data`, gzip-compressed; the same bytes for the same data."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)
+
+
+def _parts(profile: Profile, most_packets: int, notes: list[str]) -> list[Spans]:
+    """The spans of the device, tables without rows left out."""
+    executed = spans.instructions(profile)
+    issuers = executed.frame.select("key", "file", "line", "function")
+    parts = [executed, spans.transfers(profile, issuers), spans.collectives(profile), spans.throttles(profile)]
+    count = profile.rows("DmaPacket").height
+    if count <= most_packets:
+        parts.append(spans.packets(profile))
+    else:
+        notes.append(f"{count:,} DMA packets are more than the timeline draws; the transfers per queue are shown.")
+    return [part for part in parts if part.frame.height]
+
+
+def _missing(profile: Profile) -> list[str]:
+    """What a reader would look for and this profile does not hold, said in one sentence each."""
+    rules = (
+        (("Instruction",), "No instructions in this profile: engine tracks are absent."),
+        (("Instruction", "line"), "No source lines in this profile: nothing links instructions to a kernel's lines."),
+        (("Flow",), "No dependences between instructions in this profile: no arrows."),
+        (("DmaPacketAggregated",), "No DMA transfers in this profile: queue tracks are absent."),
+    )
+    return [sentence for need, sentence in rules if not profile.has(*need)]
+
+
+def _end(frame: pl.DataFrame, drawn: list[counters.Counter]) -> float:
+    """End of the last span or sample, ns."""
+    ends = [frame["end"].max(), *(counter.frame["t"].max() for counter in drawn)]
+    return max((float(end) for end in ends if isinstance(end, (int, float))), default=0.0)
+
+
+def _host_zero(profile: Profile) -> int | None:
+    """Unix time in ns of the first host event or sample, None if there is none."""
+    columns = (("SystemProfileEvents", "start_ts"), ("CpuUsage", "timestamp"), ("HostMemUsage", "timestamp"))
+    starts = [profile.table(table)[column].min() for table, column in columns if profile.has(table, column)]
+    return min((start for start in starts if isinstance(start, int)), default=None)
+
+
+def _span_tracks(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """One entry per run of rows of the same track; spans of a track are contiguous and sorted by start."""
+    runs = (
+        frame.with_row_index("row")
+        .group_by("order", "group", "track", maintain_order=True)
+        .agg(first=pl.col("row").min(), count=pl.len())
+    )
+    return [
+        {"kind": "spans", "group": r["group"], "name": r["track"], "order": r["order"], "first": r["first"], "count": r["count"]}
+        for r in runs.iter_rows(named=True)
+    ]
+
+
+def _counter_track(counter: counters.Counter) -> dict[str, Any]:
+    return {
+        "kind": "counter",
+        "group": counter.group,
+        "name": counter.name,
+        "order": 2_000_000,
+        "unit": counter.unit,
+        "class": counter.shade,
+        "top": counter.top,
+        "t": encode.integers(encode.ticks(counter.frame["t"])),
+        "v": encode.floats(counter.frame["v"].to_numpy()),
+    }
+
+
+def _lines(frame: pl.DataFrame) -> pl.DataFrame:
+    """The source lines that spans name, in order of file and line."""
+    return frame.select("file", "line", "function").drop_nulls(["file", "line"]).unique(["file", "line"]).sort("file", "line")
+
+
+def _line_times(parts: list[Spans], lines: pl.DataFrame) -> list[dict[str, Any]]:
+    """Per class, the summed durations of each line's instructions, ns (overlapping ones count each)."""
+    executed = [part.frame for part in parts if part.table == "Instruction"]
+    if not executed:
+        return []
+    sums = (
+        executed[0].group_by("file", "line", "class").agg(ns=(pl.col("end") - pl.col("start")).sum()).drop_nulls(["file", "line"])
+    )
+    times = []
+    for shade in sums["class"].unique().sort():
+        chosen = sums.filter(pl.col("class") == shade)
+        ns = lines.join(chosen, on=["file", "line"], how="left", maintain_order="left")["ns"].fill_null(0.0)
+        times.append({"class": shade, "ns": encode.floats(ns.to_numpy())})
+    return times
+
+
+def _span_columns(frame: pl.DataFrame, lines: pl.DataFrame) -> dict[str, Field | int]:
+    """The columns that every span has."""
+    rows = lines.with_row_index("row").select("file", "line", pl.col("row").cast(pl.Int64))
+    line = frame.select("file", "line").join(rows, on=["file", "line"], how="left", maintain_order="left")["row"]
+    start = encode.ticks(frame["start"])
+    return {
+        "count": frame.height,
+        "start": encode.integers(start),
+        "duration": encode.integers(encode.ticks(frame["end"]) - start),
+        "name": encode.text(frame["name"]),
+        "class": encode.integers(frame["class"].to_numpy()),
+        "line": encode.integers(line.fill_null(-1).to_numpy()),
+    }
+
+
+def _details(parts: list[Spans]) -> list[dict[str, Any]]:
+    """Detail columns, each over the run of spans that its table filled."""
+    details, first = [], 0
+    for part in parts:
+        for name, unit in part.details.items():
+            details.append({"name": name, "unit": unit, "first": first, "values": encode.column(part.frame[name])})
+        first += part.frame.height
+    return details
+
+
+def _flows(profile: Profile, parts: list[Spans]) -> dict[str, Field | int]:
+    """Dependences between spans, both ends known, sorted by the one that waits."""
+    ids, first = [], 0
+    for part in parts:
+        rows = pl.Series("row", np.arange(first, first + part.frame.height), dtype=pl.Int64)
+        family = "dma" if part.table == "DmaPacketAggregated" else part.table.lower()
+        ids.append(part.frame.select("key", pl.lit(family).alias("family")).with_columns(rows).drop_nulls("key"))
+        first += part.frame.height
+    if not profile.has("Flow") or not ids:
+        return {"count": 0, "offset": encode.integers([]), "to": encode.integers([]), "kind": encode.text(pl.Series([], dtype=pl.String))}
+    table = pl.concat(ids).unique(["key", "family"], maintain_order=True)
+    flows = profile.table("Flow").with_columns(_family("in_table").alias("in_family"), _family("out_table").alias("out_family"))
+    for end in ("in", "out"):
+        known = table.rename({"key": f"{end}_id", "family": f"{end}_family", "row": f"{end}_row"})
+        flows = flows.join(known, on=[f"{end}_id", f"{end}_family"], how="inner")
+    flows = flows.sort("out_row", "in_row")
+    return {
+        "count": flows.height,
+        "offset": encode.integers((flows["in_row"] - flows["out_row"]).to_numpy()),
+        "to": encode.integers(flows["out_row"].to_numpy()),
+        "kind": encode.text(flows["dependency_type"]),
+    }
+
+
+def _family(column: str) -> pl.Expr:
+    """Which spans a flow's table names: the vendor writes `instruction` and `dma_block`, nkilab its table names."""
+    name = pl.col(column).str.to_lowercase()
+    return pl.when(name.str.starts_with("dma")).then(pl.lit("dma")).otherwise(name)
