@@ -44,7 +44,7 @@ def from_float32(y: F32, out: DType) -> Array:
         out: data type of the result; a relaxed one keeps float32.
 
     Returns:
-        Array of `out.storage`, same shape.
+        Array of `out.storage`, same shape; may be `y` itself.
 
     Raises:
         UsageError: `out` is a packed type, which only `quantize_mx` and copies write.
@@ -56,9 +56,9 @@ def from_float32(y: F32, out: DType) -> Array:
     if out.kind == "int":
         return _to_integer(y, out)
     if out.kind == "bool":
-        return (y != 0).astype(np.uint8)
+        return np.not_equal(y, 0).astype(np.uint8)
     if out.kind == "scale":
-        return y.astype(out.storage)
+        return np.asarray(y, out.storage)
     raise UsageError(
         f"no arithmetic result can be written as {out!r}",
         rule="packed x4 types hold four lanes and are written by quantize_mx, copies of the same type and memset(0)",
