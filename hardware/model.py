@@ -184,11 +184,12 @@ class Dma:
     """DMA engines of one core.
 
     `software_issue_ns`, `register_issue_ns` (address in a register), `sync_issue_ns`, `scalar_issue_ns`: serial cost of
-    one DMA on its issuing stream; `software_row_ns`: what GpSimdE shows for it. `latency_ns`: trigger to first element;
-    `completion_ns`: last element to the waiting engine. One engine moves an element of `element_bytes[i]` in
-    `hardware_ns[i]` (or `software_ns[i]`), linear between, at the last slope beyond; `semaphore_ns` after its data.
-    Software descriptors merge rows into packets of `packet_bytes`. `*_efficiency`: share of the copy rate.
-    `ring`: DMAs outstanding on a queue before the issuer blocks.
+    one DMA on its issuing stream; `software_row_ns`: what GpSimdE shows for it. `software_latency_ns`,
+    `hardware_latency_ns`: start of the issue to the first element. `completion_ns`: last element to the waiting engine.
+    One engine moves an element of `element_bytes[i]` in `element_ns[i]`, linear between, at the last slope beyond;
+    a type cast adds `cast_element_ns`; `semaphore_ns` follows the data. Software descriptors merge rows into packets of
+    `packet_bytes` (0: they do not). `*_efficiency`: share of the copy rate. `ring`: DMAs outstanding on a queue before
+    the issuer blocks.
     """
 
     engines: int
@@ -199,13 +200,14 @@ class Dma:
     sync_issue_ns: float
     scalar_issue_ns: float
     software_row_ns: float
-    latency_ns: float
+    software_latency_ns: float
+    hardware_latency_ns: float
     completion_ns: float
     semaphore_ns: float
     packet_bytes: int
     element_bytes: tuple[int, ...]
-    hardware_ns: tuple[float, ...]
-    software_ns: tuple[float, ...]
+    element_ns: tuple[float, ...]
+    cast_element_ns: float
     transpose_efficiency: float
     sbuf_transpose_efficiency: float
     ring: int

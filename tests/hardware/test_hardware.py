@@ -45,8 +45,8 @@ def test_peak_is_the_array_times_the_clock(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_dma_elements_cost_more_when_longer(name: str) -> None:
     dma = load(name).dma
-    assert len(dma.element_bytes) == len(dma.hardware_ns) == len(dma.software_ns)
-    for column in (dma.element_bytes, dma.hardware_ns, dma.software_ns):
+    assert len(dma.element_bytes) == len(dma.element_ns)
+    for column in (dma.element_bytes, dma.element_ns):
         assert list(column) == sorted(column)
 
 
@@ -60,8 +60,8 @@ def test_replace_changes_one_number_and_says_so() -> None:
 
 
 def test_replace_takes_lists_for_tables() -> None:
-    hw = load("trn2").replace(**{"dma.hardware_ns": [1.0, 2.0, 3.0, 4.0, 5.0]})
-    assert hw.dma.hardware_ns == (1.0, 2.0, 3.0, 4.0, 5.0)
+    hw = load("trn2").replace(**{"dma.element_ns": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    assert hw.dma.element_ns == (1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 def test_replace_of_an_unknown_number_suggests_the_known_one() -> None:
