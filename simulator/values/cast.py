@@ -5,8 +5,8 @@ casts in two steps through float32); float32 to integer rounds to nearest even a
 rounding to nearest even by default (Data Types, "Rounding Modes"); an overflowing float becomes +-inf
 (`nisa.range_select`, "Note on numerical stability").
 
-Left open, decided here: NaN to integer is 0; overflow to float8_e4m3fn, which has no inf, is NaN (as in OCP's
-non-saturating mode, ml_dtypes and torch); any value but zero is True; denormals are kept.
+Left open, decided here: NaN to integer is 0; overflow to float8_e4m3fn, which has no inf, is NaN (OCP's non-saturating
+mode, and what ml_dtypes does; kernels of the vendor clamp before the cast); any value but zero is True; denormals are kept.
 """
 
 from __future__ import annotations
