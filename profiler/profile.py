@@ -5,13 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from .conform import collect, conform, empty
 from .errors import NotInProfileError
 from .schema import TABLES
+
+if TYPE_CHECKING:
+    from .analyses.engines import Engines
+    from .analyses.lines import Lines
+    from .analyses.summary import Summary
 
 Frame = pl.DataFrame | pl.LazyFrame
 KINDS = ("simulated", "ntff", "device-json", "summary", "parquet", "folder", "inspect")
@@ -129,6 +137,34 @@ class Profile:
             return float(self.facts[key])
         except (KeyError, ValueError):
             return None
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write one Parquet file per table and a manifest into `folder`; `nkilab.load` reads it back.
+
+        Raises:
+            UsageError: the folder holds something else, or cannot be written.
+        """
+        from .readers.folder import save
+
+        return save(self, Path(folder))
+
+    def summary(self) -> Summary:
+        """The vendor's metrics. See `analyses.summary`."""
+        from .analyses.summary import summary
+
+        return summary(self)
+
+    def engines(self) -> Engines:
+        """How busy each engine was. See `analyses.engines`."""
+        from .analyses.engines import engines
+
+        return engines(self)
+
+    def lines(self) -> Lines:
+        """What each source line cost. See `analyses.lines`."""
+        from .analyses.lines import lines
+
+        return lines(self)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:

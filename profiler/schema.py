@@ -88,7 +88,11 @@ _TABLES = (
     ),
     Table("ActiveTime", "one busy interval of one engine", _columns(_SPAN + "engine:s pcore_idx:i")),
     Table("SemaphoreUpdate", "one change of a semaphore", _columns("timestamp:f:ns id:s value:i pcore_idx:i")),
-    Table("Throttle", "one tensor-engine throttle window, k of n", _columns("timestamp:f:ns duration:f:ns k:i n:i type:i pcore_idx:i")),
+    Table(
+        "Throttle",
+        "one tensor-engine throttle window, k of n",
+        _columns("timestamp:f:ns duration:f:ns k:i n:i type:i pcore_idx:i"),
+    ),
     Table(
         "Flow",
         "one dependence between two rows",
@@ -104,44 +108,105 @@ _TABLES = (
         ),
     ),
     Table("PendingDma", "DMA transfers in flight", _columns("timestamp:f:ns value:i pcore_idx:i")),
-    Table("DmaUsage", "DMA throughput over time", _columns("timestamp:f:ns current_throughput:f:bytes/s total_transfer_bytes:i:bytes pcore_idx:i uses_hbm:b*")),
-    Table("SbufUsage", "SBUF use over time, as a fraction", _columns("timestamp:f:ns avg_util_percent:f pcore_idx:i used_bytes:i:bytes*")),
-    Table("PsumUsage", "PSUM use over time, as a fraction", _columns("timestamp:f:ns avg_util_percent:f pcore_idx:i used_bytes:i:bytes*")),
+    Table(
+        "DmaUsage",
+        "DMA throughput over time",
+        _columns("timestamp:f:ns current_throughput:f:bytes/s total_transfer_bytes:i:bytes pcore_idx:i uses_hbm:b*"),
+    ),
+    Table(
+        "SbufUsage",
+        "SBUF use over time, as a fraction",
+        _columns("timestamp:f:ns avg_util_percent:f pcore_idx:i used_bytes:i:bytes*"),
+    ),
+    Table(
+        "PsumUsage",
+        "PSUM use over time, as a fraction",
+        _columns("timestamp:f:ns avg_util_percent:f pcore_idx:i used_bytes:i:bytes*"),
+    ),
     Table(
         "SbufAllocation",
         "one tensor's stay in on-chip memory",
-        _columns("start_ts:f:ns end_ts:f:ns start_address:i:bytes end_address:i:bytes partition:i tensor_name:s pcore_idx:i space:s* partitions:i*"),
+        _columns(
+            "start_ts:f:ns end_ts:f:ns start_address:i:bytes end_address:i:bytes partition:i tensor_name:s pcore_idx:i space:s* partitions:i*"
+        ),
     ),
     Table(
         "TensorInfo",
         "one tensor in HBM",
-        _columns("variable_name:s type:s format:s shape:s size:i:bytes node:s pcore_idx:i load_to_sbuf_total_size_bytes:i:bytes load_to_sbuf_dma_count:i load_to_sbuf_repeat_factor:f"),
+        _columns(
+            "variable_name:s type:s format:s shape:s size:i:bytes node:s pcore_idx:i load_to_sbuf_total_size_bytes:i:bytes load_to_sbuf_dma_count:i load_to_sbuf_repeat_factor:f"
+        ),
     ),
-    Table("DmaQueuesInfo", "one DMA queue", _columns("name:s type:s pcore_idx:i idx:i engine_idx:i axi_port:i dram_channel:i")),
-    Table("HbmUsageSummaryByType", "HBM in use by kind", _columns("neuron_device_idx:i neuroncore_idx:i usage_type:s usage_bytes:i:bytes")),
-    Table("Summary", "one metric, name and unit as the vendor's summary has them", _columns("metric:s* value:f* text:s*")),
-    Table("ExecutionInfo", "one execution", _columns("execution_index:i neff_name:s execution_start_ts:f:ns execution_end_ts:f:ns")),
+    Table(
+        "DmaQueuesInfo",
+        "one DMA queue",
+        _columns("name:s type:s pcore_idx:i idx:i engine_idx:i axi_port:i dram_channel:i"),
+    ),
+    Table(
+        "HbmUsageSummaryByType",
+        "HBM in use by kind",
+        _columns("neuron_device_idx:i neuroncore_idx:i usage_type:s usage_bytes:i:bytes"),
+    ),
+    Table(
+        "Summary", "one metric, name and unit as the vendor's summary has them", _columns("metric:s* value:f* text:s*")
+    ),
+    Table(
+        "ExecutionInfo",
+        "one execution",
+        _columns("execution_index:i neff_name:s execution_start_ts:f:ns execution_end_ts:f:ns"),
+    ),
     Table("Metadata", "one fact about the run", _columns("key:s* value:s*"), ours=True),
     Table("NeffHeader", "one field of the compiled program's header", _columns("key:s* value:s*")),
-    Table("ModelInfo", "one physical core's counts", _columns("sg_name:s nd_idx:i nc_idx:i neuroncore_cycle_count:i event_count:i trace_count:i dma_queue_count:i"), ours=True),
+    Table(
+        "ModelInfo",
+        "one physical core's counts",
+        _columns("sg_name:s nd_idx:i nc_idx:i neuroncore_cycle_count:i event_count:i trace_count:i dma_queue_count:i"),
+        ours=True,
+    ),
     Table("LayerSummary", "one layer's span", _columns("name:s " + _SPAN), ours=True),
     Table("Warning", "what the producer of the profile warned of", _columns("category:s message:s")),
-    Table("KernelStackFrames", "one frame of a kernel's call stack", _columns("stack_frame_id:i fully_qualified_function_name:s parent_stack_frame_id:i file_path:s line_number:i")),
+    Table(
+        "KernelStackFrames",
+        "one frame of a kernel's call stack",
+        _columns("stack_frame_id:i fully_qualified_function_name:s parent_stack_frame_id:i file_path:s line_number:i"),
+    ),
     Table(
         "KernelIterationVariables",
         "one value of a loop variable",
-        _columns("iteration_variable_id:i variable_name:s variable_value:i parent_iteration_variable_id:i file_path:s line_number:i"),
+        _columns(
+            "iteration_variable_id:i variable_name:s variable_value:i parent_iteration_variable_id:i file_path:s line_number:i"
+        ),
     ),
-    Table("Source", "one source file as it was when the run was made", _columns("file:s* sha256:s* text:s*"), ours=True),
-    Table("Finding", "one finding of the simulator's checks", _columns("code:s* severity:s* message:s* file:s* line:i* function:s* fix:s* rank:i* core:i*"), ours=True),
-    Table("CostClass", "share of modelled engine time by how well its cost is known", _columns("cost_class:s* time_ns:f:ns* share:f*"), ours=True),
+    Table(
+        "Source", "one source file as it was when the run was made", _columns("file:s* sha256:s* text:s*"), ours=True
+    ),
+    Table(
+        "Finding",
+        "one finding of the simulator's checks",
+        _columns("code:s* severity:s* message:s* file:s* line:i* function:s* fix:s* rank:i* core:i*"),
+        ours=True,
+    ),
+    Table(
+        "CostClass",
+        "share of modelled engine time by how well its cost is known",
+        _columns("cost_class:s* time_ns:f:ns* share:f*"),
+        ours=True,
+    ),
     Table(
         "SystemProfileEvents",
         "one host or runtime event; unix nanoseconds",
-        _columns("id:i name:s start_ts:i:ns end_ts:i:ns duration_ns:i:ns trace_event_source:s instance_id:s process_id:i thread_id:i nc_idx:i pcore_idx:i worker_gid:i flow_id:i extra_attributes_json:s"),
+        _columns(
+            "id:i name:s start_ts:i:ns end_ts:i:ns duration_ns:i:ns trace_event_source:s instance_id:s process_id:i thread_id:i nc_idx:i pcore_idx:i worker_gid:i flow_id:i extra_attributes_json:s"
+        ),
     ),
-    Table("CpuUsage", "host CPU use; unix nanoseconds", _columns("timestamp:i:ns util_percent:f cpu_id:i instance_id:s")),
-    Table("HostMemUsage", "host memory use; unix nanoseconds", _columns("timestamp:i:ns used_bytes:i:bytes used_percent:f instance_id:s")),
+    Table(
+        "CpuUsage", "host CPU use; unix nanoseconds", _columns("timestamp:i:ns util_percent:f cpu_id:i instance_id:s")
+    ),
+    Table(
+        "HostMemUsage",
+        "host memory use; unix nanoseconds",
+        _columns("timestamp:i:ns used_bytes:i:bytes used_percent:f instance_id:s"),
+    ),
 )
 
 TABLES: dict[str, Table] = {table.name: table for table in _TABLES}

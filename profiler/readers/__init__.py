@@ -1,7 +1,7 @@
 """Read any profile: what a path is, is found by what it holds, never by its name.
 
-    p = read("profile.json")
-    p = read("profile.ntff", neff="kernel.neff")
+p = read("profile.json")
+p = read("profile.ntff", neff="kernel.neff")
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ def _notes(tables: Mapping[str, pl.DataFrame], unknown: list[str]) -> tuple[str,
     """What a reader of the numbers should know."""
     notes = ["times are whole nanoseconds in this format (the device counts picoseconds)"]
     if "Instruction" not in tables:
-        notes.append("no instructions: the NEFF given to the vendor's tool was of another program, or notifications were lost")
+        notes.append(
+            "no instructions: the NEFF given to the vendor's tool was of another program, or notifications were lost"
+        )
     if unknown:
         notes.append("tables kept under the vendor's name: " + ", ".join(sorted(unknown)))
     return tuple(notes)

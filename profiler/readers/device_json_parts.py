@@ -6,7 +6,13 @@ import polars as pl
 
 from ..schema import ENGINES
 
-_ENGINE = {name.lower(): name for name in ENGINES} | {"pe": "Tensor", "act": "Scalar", "pool": "GpSimd", "dve": "Vector", "sp": "Sync"}
+_ENGINE = {name.lower(): name for name in ENGINES} | {
+    "pe": "Tensor",
+    "act": "Scalar",
+    "pool": "GpSimd",
+    "dve": "Vector",
+    "sp": "Sync",
+}
 _METADATA = {
     "pe_num_rows": "tensor_engine_num_rows",
     "pe_num_cols": "tensor_engine_num_cols",
@@ -30,7 +36,14 @@ _DMA = {
     "transfer_rate": "throughput",
     "subgroup": "queue_name",
 }
-_QUEUE = {"q_name": "name", "q_type": "type", "q_idx": "idx", "q_eng_idx": "engine_idx", "q_axi_port": "axi_port", "q_dram_channel": "dram_channel"}
+_QUEUE = {
+    "q_name": "name",
+    "q_type": "type",
+    "q_idx": "idx",
+    "q_eng_idx": "engine_idx",
+    "q_axi_port": "axi_port",
+    "q_dram_channel": "dram_channel",
+}
 
 
 def as_it_is(rows: pl.DataFrame) -> pl.DataFrame:
@@ -102,7 +115,9 @@ def located(rows: pl.DataFrame) -> pl.DataFrame:
     """`nki_source_location` ("path:line" or "path:line:column") as `file` and `line`."""
     if "nki_source_location" not in rows.columns:
         return rows
-    parts = pl.col("nki_source_location").cast(pl.String).str.extract_groups(r"^(?P<file>.+?):(?P<line>\d{1,9})(?::\d+)?$")
+    parts = (
+        pl.col("nki_source_location").cast(pl.String).str.extract_groups(r"^(?P<file>.+?):(?P<line>\d{1,9})(?::\d+)?$")
+    )
     where = rows.select(parts.alias("where")).unnest("where")
     return rows.with_columns(where["file"], where["line"].cast(pl.Int64))
 

@@ -88,7 +88,9 @@ def _notes(version: str, frames: Mapping[str, pl.LazyFrame]) -> tuple[str, ...]:
     if not version:
         notes.append("the folder does not say its schema's version; read by names")
     elif version.partition(".")[0] != str(TESTED_MAJOR):
-        notes.append(f"schema version {version}: written after {TESTED_MAJOR}.x, read by names; unknown columns are kept")
+        notes.append(
+            f"schema version {version}: written after {TESTED_MAJOR}.x, read by names; unknown columns are kept"
+        )
     for name, frame in frames.items():
         if name in TABLES and name not in (*_WIDE, "Summary"):
             theirs = {c.name for c in TABLES[name].columns if not c.ours} - set(frame.collect_schema())

@@ -64,7 +64,10 @@ def read(folder: Path) -> Profile:
     manifest = _read_manifest(folder / MANIFEST)
     version = str(manifest["schema_version"])
     if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
-        raise InputError(f"{folder}: schema version {version}, this nkilab reads {SCHEMA_VERSION}", fix="use the nkilab that wrote it")
+        raise InputError(
+            f"{folder}: schema version {version}, this nkilab reads {SCHEMA_VERSION}",
+            fix="use the nkilab that wrote it",
+        )
     tables = {name: scan(folder / f"{name}.parquet") for name in manifest["tables"]}
     return Profile.build(tables, Origin(**manifest["origin"]), tuple(manifest["notes"]))
 
@@ -92,6 +95,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         fine = all(isinstance(x, str) for x in (*tables, *notes, *origin.values(), manifest["schema_version"]))
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise malformed(str(path), str(error)[:80], 0, "not the manifest of a saved profile") from error
-    if not fine or set(origin) != {"kind", "path", "producer"} or any("/" in t or "\\" in t or t.startswith(".") for t in tables):
+    if (
+        not fine
+        or set(origin) != {"kind", "path", "producer"}
+        or any("/" in t or "\\" in t or t.startswith(".") for t in tables)
+    ):
         raise malformed(str(path), "tables", 0, "not the manifest of a saved profile")
     return dict(manifest)

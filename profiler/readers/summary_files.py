@@ -94,7 +94,9 @@ def read_text(path: Path) -> Profile:
     if not heads:
         raise unreadable(path, "text, but no profile's summary")
     ends = [*(head.start() for head in heads[1:]), len(text)]
-    return _profile(path, [_block(head[1].decode(), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)])
+    return _profile(
+        path, [_block(head[1].decode(), text[head.end() : end]) for head, end in zip(heads, ends, strict=True)]
+    )
 
 
 def _block(name: str, text: bytes) -> pl.DataFrame:

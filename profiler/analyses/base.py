@@ -1,0 +1,145 @@
+"""What every answer can do: print itself, show itself in a notebook, become a table, a frame, plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import io
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One column as people see it: its label and how its values are written.
+
+    `kind` is one of us (ns shown as microseconds), percent (of a fraction), bytes, count, number, text.
+    """
+
+    column: str
+    label: str
+    kind: str = "text"
+
+
+class Answer:
+    """Base of the answers. A subclass is a frozen dataclass with a frame `rows` and says how to show it.
+
+    Numbers in `rows` keep their units (`_ns`, `_bytes`, fractions); only the printed text scales them. Printed are at
+    most `most` rows.
+    """
+
+    title: ClassVar[str]
+    shown: ClassVar[tuple[Shown, ...]]
+    most: ClassVar[int] = 60
+    rows: pl.DataFrame
+    __slots__ = ()
+
+    def table(self) -> pl.DataFrame:
+        """The rows as a polars DataFrame."""
+        return self.rows
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows, lazily."""
+        return self.rows.lazy()
+
+    def remarks(self) -> list[str]:
+        """What must be said beside the numbers, before them."""
+        return []
+
+    def printed(self) -> pl.DataFrame:
+        """The rows as they are printed; a subclass may add columns."""
+        return self.rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: fields by name, frames as lists of rows, NaN and infinities as None."""
+        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        console = Console(file=io.StringIO(), width=WIDTH, no_color=True, highlight=False, legacy_windows=False)
+        console.print(self)
+        return console.file.getvalue().rstrip()  # type: ignore[attr-defined,no-any-return]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Group(Text(self.title, style="bold"), *(Text(line, style="yellow") for line in self.remarks()))
+        yield rich_table(self.printed().head(self.most), self.shown)
+        if self.rows.height > self.most:
+            yield Text(f"… {self.rows.height - self.most} more rows: table() has them all")
+
+    def _repr_html_(self) -> str:
+        rows = self.printed().head(self.most)
+        columns = present(rows, self.shown)
+        heads = "".join(f"<th>{html.escape(c.label)}</th>" for c in columns)
+        texts = [[html.escape(written(value, c.kind)) for value in rows[c.column].to_list()] for c in columns]
+        body = "".join(
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in zip(*texts, strict=True)
+        )
+        remarks = "".join(f"<p>{html.escape(line)}</p>" for line in self.remarks())
+        return f"<h4>{html.escape(self.title)}</h4>{remarks}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def present(rows: pl.DataFrame, shown: tuple[Shown, ...]) -> list[Shown]:
+    """The columns of `shown` that `rows` has with any value in it; all that it has where it is empty."""
+    return [
+        s for s in shown if s.column in rows.columns and (rows.is_empty() or rows[s.column].null_count() < rows.height)
+    ]
+
+
+def rich_table(rows: pl.DataFrame, shown: tuple[Shown, ...]) -> Table:
+    """`rows` as a rich table."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    columns = present(rows, shown)
+    for column in columns:
+        table.add_column(column.label, justify="left" if column.kind == "text" else "right", overflow="fold")
+    texts = [[written(value, c.kind) for value in rows[c.column].to_list()] for c in columns]
+    for line in zip(*texts, strict=True):
+        table.add_row(*(Text(cell) for cell in line))
+    return table
+
+
+def written(value: Any, kind: str) -> str:
+    """One value as people read it; "–" for what is not known."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if kind == "us":
+        return f"{value / 1e3:,.2f}"
+    if kind == "percent":
+        return f"{value * 100:.1f} %"
+    if kind == "bytes":
+        return _scaled(float(value))
+    if kind == "count":
+        return f"{int(value):,}"
+    if kind == "number":
+        return f"{value:,.6g}"
+    return str(value)
+
+
+def _scaled(value: float) -> str:
+    """Bytes with a binary prefix."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024 or unit == "GiB":
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} GiB"
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it."""
+    if isinstance(value, pl.DataFrame):
+        return [plain(row) for row in value.to_dicts()]
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

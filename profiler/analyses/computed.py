@@ -1,0 +1,267 @@
+"""The vendor's metrics computed from the tables, for every source that determines them.
+
+Each group returns the metrics that it can determine and no others: a missing key means "not in this profile".
+Times in seconds and fractions of 1, as the vendor has them. Formulas: `metrics.METRICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from ..profile import Profile
+from .intervals import Intervals
+from .machine import Machine, machine, table_total_ns, working
+from .metrics import DMA_KINDS, ENGINES
+
+Values = dict[str, float | int]
+_NS = 1e-9
+_BYTES = (
+    "hbm_read_bytes",
+    "hbm_write_bytes",
+    "sbuf_read_bytes",
+    "sbuf_write_bytes",
+    "psum_read_bytes",
+    "psum_write_bytes",
+)
+_KNOWN_COLLECTIVES = ("simulated", "device-json", "parquet")
+
+
+def computed(p: Profile) -> Values:
+    """Every metric that the tables of `p` determine, its own Summary left aside.
+
+    Raises:
+        SchemaError: a lazily read table is damaged.
+    """
+    total = table_total_ns(p)
+    if not total:
+        return {}
+    of = machine(p)
+    values: Values = {"total_time": total * _NS}
+    groups: tuple[Callable[[Profile, Machine, Values], Values], ...] = (
+        _clock, _engines, _opcodes, _dma, _dma_kinds, _transfers, _queues, _bytes, _tensors, _flops, _rates, _collectives,
+        _active, _counts, _throttle,
+    )  # fmt: skip
+    for group in groups:
+        values |= group(p, of, values)
+    return values
+
+
+def _share(values: Values, numerator: str, denominator: str = "total_time") -> Values:
+    """`numerator`_percent as the quotient of two metrics; nothing where the denominator is 0."""
+    return {f"{numerator}_percent": values[numerator] / values[denominator]} if values.get(denominator) else {}
+
+
+def _total(frame: pl.DataFrame, column: str) -> int | None:
+    """Sum of a column of whole numbers, None where it has no value at all."""
+    if column not in frame.columns or frame[column].null_count() == frame.height:
+        return None
+    return int(frame[column].sum())
+
+
+def _clock(_: Profile, of: Machine, values: Values) -> Values:
+    """The run in cycles."""
+    return {"neuroncore_cycle_count": int(values["total_time"] * of.clock_ghz * 1e9)} if of.clock_ghz else {}
+
+
+def _engines(p: Profile, _: Machine, values: Values) -> Values:
+    """Active time, instruction time and count per engine."""
+    if not p.has("Instruction"):
+        return {}
+    rows, busy, counters = p.table("Instruction"), working(p), p.rows("ModelInfo")
+    found: Values = {"total_time": values["total_time"]}
+    for key, name in ENGINES.items():
+        mine = busy.filter(pl.col("engine") == name)
+        found[f"{key}_engine_active_time"] = Intervals.from_frame(mine).measure * _NS
+        found[f"{key}_engine_instruction_time"] = (mine["end_ts"] - mine["start_ts"]).sum() * _NS
+        counter = _total(counters, f"{key}_engine_instruction_count")  # the device counts rows that a trace may lose
+        found[f"{key}_engine_instruction_count"] = counter or rows.filter(pl.col("engine") == name).height
+        found |= _share(found, f"{key}_engine_active_time")
+    return found
+
+
+def _opcodes(p: Profile, _: Machine, __: Values) -> Values:
+    """Counts and times of single opcodes."""
+    if not p.has("Instruction", "opcode"):
+        return {}
+    rows = p.table("Instruction")
+    activate = rows.filter(pl.col("opcode").is_in(["ACTIVATE", "ACTIVATE_QUANTIZE"]))
+    return {
+        "matmul_instruction_count": rows.filter(pl.col("opcode") == "MATMUL").height,
+        "activate_instruction_count": activate.height,
+        "activate_instruction_time": activate["duration_ns"].sum() * _NS,
+    }
+
+
+def _dma(p: Profile, of: Machine, values: Values) -> Values:
+    """All DMA packets together."""
+    if not p.has("DmaPacket"):
+        return {}
+    rows = p.table("DmaPacket")
+    active = Intervals.from_frame(rows).measure * _NS
+    found: Values = {
+        "dma_active_time": active,
+        "dma_active_time_percent": active / values["total_time"],
+        "dma_packet_time": rows["duration_ns"].sum() * _NS,
+    }
+    return found | ({"dma_active_cycles": int(active * of.clock_ghz * 1e9)} if of.clock_ghz else {})
+
+
+def _dma_kinds(p: Profile, _: Machine, values: Values) -> Values:
+    """DMA packets by kind of descriptor; every queue type that is not dynamic counts as static."""
+    if not p.has("DmaPacket", "queue_type", "transfer_bytes"):
+        return {}
+    rows = p.table("DmaPacket")
+    dynamic = pl.col("queue_type").is_in(["hardware_dynamic", "software_dynamic"]).fill_null(value=False)
+    found: Values = {}
+    for kind in DMA_KINDS:
+        mine = rows.filter(~dynamic if kind == "static" else pl.col("queue_type") == kind)
+        found[f"{kind}_dma_active_time"] = Intervals.from_frame(mine).measure * _NS
+        found[f"{kind}_dma_packet_count"] = mine.height
+        found[f"{kind}_dma_packet_percent"] = mine.height / rows.height
+        found[f"{kind}_dma_size"] = int(mine["transfer_bytes"].sum())
+        found[f"{kind}_dma_size_percent"] = mine["transfer_bytes"].sum() / max(rows["transfer_bytes"].sum(), 1)
+        if values["dma_active_time"]:
+            found[f"{kind}_dma_active_time_percent"] = found[f"{kind}_dma_active_time"] / values["dma_active_time"]
+    for part in ("active_time_percent", "packet_percent", "size_percent"):
+        pair = [f"{kind}_dma_{part}" for kind in ("hardware_dynamic", "software_dynamic")]
+        if all(name in found for name in pair):
+            found[f"dynamic_dma_{part}"] = found[pair[0]] + found[pair[1]]
+    return found
+
+
+def _transfers(p: Profile, _: Machine, __: Values) -> Values:
+    """DMA transfers, where the source aggregates packets."""
+    if not p.has("DmaPacketAggregated"):
+        return {}
+    rows = p.table("DmaPacketAggregated")
+    found: Values = {"dma_transfer_count": rows.height, "dma_transfer_time": rows["duration_ns"].sum() * _NS}
+    size = _total(rows, "transfer_bytes")
+    if size is not None:
+        found |= {"dma_transfer_total_bytes": size, "dma_transfer_average_bytes": size / rows.height}
+    return found
+
+
+def _queues(p: Profile, _: Machine, __: Values) -> Values:
+    """Bytes moved by queues of inputs, outputs and weights."""
+    if not p.has("DmaPacket", "queue_type", "transfer_bytes"):
+        return {}
+    rows = p.table("DmaPacket")
+    kinds = {"input_queue_bytes": "input", "output_queue_bytes": "output", "weight_queue_bytes": "data"}
+    return {
+        name: int(rows.filter(pl.col("queue_type") == kind)["transfer_bytes"].sum()) for name, kind in kinds.items()
+    }
+
+
+def _bytes(p: Profile, _: Machine, __: Values) -> Values:
+    """Bytes that instructions, DMA triggers among them, moved."""
+    rows = p.rows("Instruction")
+    found = {name: total for name in _BYTES if (total := _total(rows, name)) is not None}
+    moved = _total(rows, "psum_read_sbuf_write_bytes")
+    if moved is None or "is_psum_read_sbuf_write" not in rows.columns:
+        return dict(found)
+    return {
+        **found,
+        "psum_read_sbuf_write_bytes": moved,
+        "psum_read_sbuf_write_count": int(rows["is_psum_read_sbuf_write"].sum()),
+    }
+
+
+def _tensors(p: Profile, _: Machine, __: Values) -> Values:
+    """Sizes of the program's tensors."""
+    if not p.has("TensorInfo", "type", "size"):
+        return {}
+    size = dict(p.table("TensorInfo").group_by("type").agg(pl.col("size").sum()).iter_rows())
+    weights, inputs, outputs = (int(size.get(kind, 0)) for kind in ("WEIGHT", "IN", "OUT"))
+    return {
+        "weight_size_bytes": weights,
+        "inputs_and_weights_size_bytes": inputs + weights,
+        "inputs_outputs_weights_size_bytes": inputs + outputs + weights,
+    }
+
+
+def _flops(p: Profile, _: Machine, __: Values) -> Values:
+    """TensorE work."""
+    rows = p.rows("Instruction")
+    flops = _total(rows, "raw_flops")
+    if flops is None:
+        return {}
+    return {"hardware_flops": flops, "transpose_flops": _total(rows, "flops_transpose") or 0}
+
+
+def _rates(_: Profile, of: Machine, values: Values) -> Values:
+    """Utilisation of TensorE and of HBM."""
+    found: Values = {}
+    seconds, bandwidth = values["total_time"], of.hbm_bytes_per_s
+    useful = values["hardware_flops"] - values["transpose_flops"] if "hardware_flops" in values else None
+    if of.peak_flops and useful is not None:
+        found["hfu_estimated_percent"] = values["hardware_flops"] / (of.peak_flops * seconds)
+        found["mfu_inst_estimated_percent"] = found["mfu_estimated_percent"] = useful / (of.peak_flops * seconds)
+    if of.core_flops and bandwidth:
+        found["peak_flops_bandwidth_ratio"] = of.core_flops / bandwidth
+    if bandwidth and "inputs_and_weights_size_bytes" in values:
+        found["mbu_min_read_util_percent"] = values["inputs_and_weights_size_bytes"] / (bandwidth * seconds)
+    moved = values.get("hbm_read_bytes", 0) + values.get("hbm_write_bytes", 0)
+    if moved and bandwidth:
+        found["mbu_estimated_percent"] = moved / (bandwidth * seconds)
+    if moved and useful is not None:
+        found["mm_arithmetic_intensity"] = useful / moved
+        if bandwidth and of.peak_flops:
+            best = min(useful / moved * bandwidth / of.peak_flops, 1.0)
+            found["mfu_inst_max_achievable_estimated_percent"] = found["mfu_max_achievable_estimated_percent"] = best
+    return found
+
+
+def _collectives(p: Profile, _: Machine, values: Values) -> Values:
+    """Collective operations; none is 0 only where the source would have recorded them."""
+    if not p.has("CcOp") and (p.origin.kind not in _KNOWN_COLLECTIVES or not p.has("Instruction")):
+        return {}
+    rows = p.rows("CcOp")
+    active = Intervals.from_frame(rows).measure * _NS
+    return {
+        "cc_op_count": rows.height,
+        "cc_op_time": rows["duration_ns"].sum() * _NS,
+        "cc_op_active_time": active,
+        "cc_op_active_time_percent": active / values["total_time"],
+    }
+
+
+def _active(p: Profile, _: Machine, values: Values) -> Values:
+    """Time in which anything works."""
+    if not p.has("Instruction"):
+        return {}
+    parts = [working(p), p.rows("DmaPacket"), p.rows("CcOp")]
+    spans = pl.concat([part.select("start_ts", "end_ts") for part in parts])
+    active = Intervals.from_frame(spans).measure * _NS
+    return {"total_active_time": active, "total_active_time_percent": active / values["total_time"]}
+
+
+def _counts(p: Profile, _: Machine, __: Values) -> Values:
+    """Counts that the device's counters give per core, added up."""
+    if not p.has("ModelInfo"):
+        return {}
+    rows = p.table("ModelInfo")
+    names = ("event_count", "trace_count", "dma_queue_count")
+    found: Values = {name: total for name in names if (total := _total(rows, name)) is not None}
+    return found | ({"nd_idx": int(rows["nd_idx"][0])} if p.has("ModelInfo", "nd_idx") else {})
+
+
+def _throttle(p: Profile, _: Machine, values: Values) -> Values:
+    """TensorE throttle windows per core: k of n slots of the array allowed."""
+    if not p.has("Throttle", "k", "n", "duration"):
+        return {}
+    found: Values = {}
+    seconds = values["total_time"]
+    for (core,), rows in p.table("Throttle").group_by(pl.col("pcore_idx").fill_null(0), maintain_order=True):
+        limited = (rows["duration"] * rows["k"] / rows["n"]).sum() * _NS
+        found[f"throttle_active_nc{core}_time_ns"] = float(rows.filter(pl.col("k") < pl.col("n"))["duration"].sum())
+        found[f"throttle_avg_util_limit_nc{core}_percent"] = limited / seconds
+        for (kind,), windows in rows.drop_nulls("type").group_by("type", maintain_order=True):
+            time = windows["duration"].sum() * _NS
+            name = f"throttle_activity_{kind}"
+            found[f"{name}_active_time_nc{core}_percent"] = time / seconds
+            found[f"{name}_avg_util_limit_nc{core}_percent"] = (
+                (windows["duration"] * windows["k"] / windows["n"]).sum() * _NS / time
+            )
+    return found

@@ -1,0 +1,141 @@
+"""`engines`: how busy each engine was, and what TensorE made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import polars as pl
+
+from ..errors import NotInProfileError
+from ..profile import Profile
+from ..schema import ENGINES
+from .base import Answer, Shown
+from .intervals import fresh_ns
+from .machine import WAIT_OPCODES, Machine, machine, total_ns
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+ALL = "all"
+DMA = "DMA"
+_COLUMNS = (
+    "core", "engine", "active_ns", "idle_ns", "active", "instruction_ns", "instructions", "flops", "transpose_flops", "mfu", "hfu",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Engines(Answer):
+    """Use of the engines.
+
+    Attributes:
+        rows: one row per core ("0", "1", … and "all": union over the cores of the LNC) and engine:
+            active_ns: time with at least one instruction other than a semaphore wait (union).
+            idle_ns: total_ns - active_ns.
+            active: active_ns / total_ns.
+            instruction_ns: durations added up, overlapping ones twice, waits left out.
+            instructions: number of instructions, waits included.
+            flops, transpose_flops: TensorE's work, 2 per multiply-add.
+            hfu: flops / (peak FLOP/s x total time); mfu: (flops - transpose_flops) / the same; peak of one core in
+            a core's row, of all cores in the row "all".
+            DMA has rows of its own: active_ns is the time with a packet in flight, instructions counts packets.
+        total_ns: length of the run, ns.
+        simulated: whether times are modelled.
+    """
+
+    title: ClassVar[str] = "Engines"
+    shown: ClassVar[tuple[Shown, ...]] = (
+        Shown("core", "core"), Shown("engine", "engine"), Shown("active_ns", "active us", "us"), Shown("active", "active", "percent"),
+        Shown("idle_ns", "idle us", "us"), Shown("instruction_ns", "instructions us", "us"), Shown("instructions", "count", "count"),
+        Shown("mfu", "MFU", "percent"), Shown("hfu", "HFU", "percent"),
+    )  # fmt: skip
+
+    rows: pl.DataFrame
+    total_ns: float
+    simulated: bool
+
+    def remarks(self) -> list[str]:
+        """The length of the run and whose times these are."""
+        return [
+            f"{self.total_ns / 1e3:,.2f} us {'modelled' if self.simulated else 'measured'}; active leaves semaphore waits out"
+        ]
+
+    def figure(self) -> go.Figure:
+        """Active share per engine as bars, one group per core."""
+        import plotly.graph_objects as go
+
+        parts = self.rows.partition_by("core", maintain_order=True)
+        bars = [
+            go.Bar(name=f"core {part['core'][0]}", x=part["engine"].to_list(), y=part["active"].to_list())
+            for part in parts
+        ]
+        figure = go.Figure(bars)
+        return figure.update_layout(
+            title="Engine activity", yaxis={"title": "active share of the run", "tickformat": ".0%", "range": [0, 1]}
+        )
+
+
+def engines(p: Profile) -> Engines:
+    """Active, idle and instruction time, counts, MFU and HFU per engine, per core and over all cores.
+
+    Raises:
+        NotInProfileError: the profile has no instructions.
+    """
+    total = total_ns(p)
+    if not p.has("Instruction") or not total:
+        raise NotInProfileError(
+            "engines need instructions, and this profile has none", fix="open the NTFF or the full JSON of the run"
+        )
+    work = _work(p)
+    cores = work["pcore_idx"].drop_nulls().n_unique()
+    parts = [_use(work, []), *([_use(work.drop_nulls("pcore_idx"), ["pcore_idx"])] if cores > 1 else [])]
+    rows = pl.concat(parts, how="diagonal_relaxed")
+    return Engines(_finish(rows, total, machine(p)), total, p.origin.simulated)
+
+
+def _work(p: Profile) -> pl.DataFrame:
+    """Instructions and DMA packets (engine "DMA") in one frame, semaphore waits marked."""
+    waits = pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)
+    columns = ["engine", "pcore_idx", "start_ts", "end_ts", "raw_flops", "flops_transpose"]
+    instructions = p.table("Instruction").select(*columns, waits=waits)
+    packets = p.rows("DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated")
+    dma = packets.select(pl.lit(DMA).alias("engine"), "pcore_idx", "start_ts", "end_ts", waits=pl.lit(value=False))
+    return pl.concat([instructions, dma], how="diagonal").sort("start_ts")
+
+
+def _use(work: pl.DataFrame, core: list[str]) -> pl.DataFrame:
+    """Times and counts per engine, and per core where `core` names its column."""
+    keys = [*core, "engine"]
+    spent = pl.col("end_ts") - pl.col("start_ts")
+    busy = work.filter(~pl.col("waits")).with_columns(fresh=fresh_ns(keys), spent=spent)
+    times = busy.group_by(keys).agg(active_ns=pl.col("fresh").sum(), instruction_ns=pl.col("spent").sum())
+    known = pl.col("raw_flops").is_not_null().any()
+    flops = [
+        pl.when(known).then(pl.col(c).sum()).alias(n)
+        for n, c in (("flops", "raw_flops"), ("transpose_flops", "flops_transpose"))
+    ]
+    counts = work.group_by(keys).agg(pl.len().cast(pl.Int64).alias("instructions"), *flops)
+    name = pl.col("pcore_idx").cast(pl.String) if core else pl.lit(ALL)
+    return counts.join(times, on=keys, how="left", nulls_equal=True).with_columns(core=name)
+
+
+def _finish(rows: pl.DataFrame, total: float, of: Machine) -> pl.DataFrame:
+    """Shares of the run and of the peak; engines in the usual order."""
+    active = pl.col("active_ns").fill_null(0.0)
+    cores = pl.when(pl.col("core") == ALL).then(of.cores).otherwise(1)
+    peak = None if of.core_flops is None else of.core_flops * total * 1e-9
+    order = {name: rank for rank, name in enumerate((*ENGINES, DMA))}
+    useful = pl.col("flops") - pl.col("transpose_flops").fill_null(0)
+    return (
+        rows.with_columns(
+            active_ns=active,
+            instruction_ns=pl.col("instruction_ns").fill_null(0.0),
+            idle_ns=total - active,
+            active=active / total,
+            hfu=pl.col("flops") / (peak * cores) if peak else None,
+            mfu=useful / (peak * cores) if peak else None,
+            rank=pl.col("engine").replace_strict(order, default=len(order), return_dtype=pl.Int64),
+        )
+        .sort(pl.col("core") != ALL, "core", "rank", "engine")
+        .select(*_COLUMNS)
+    )

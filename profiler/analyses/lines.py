@@ -1,0 +1,184 @@
+"""`lines`: what each line of the kernel's source cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import polars as pl
+
+from ..errors import NotInProfileError
+from ..profile import Profile
+from ..schema import ENGINES
+from .base import Answer, Shown
+from .intervals import fresh_ns
+from .machine import WAIT_OPCODES, total_ns
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_KEYS = ["file", "line"]
+_SUMS = (
+    "raw_flops",
+    "hbm_read_bytes",
+    "hbm_write_bytes",
+    "sbuf_read_bytes",
+    "sbuf_write_bytes",
+    "psum_read_bytes",
+    "psum_write_bytes",
+)
+NO_SOURCE = "(no source)"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(Answer):
+    """Cost per source line.
+
+    Attributes:
+        rows: one row per file and line, most expensive first; one with file null for work without a source line:
+            function, source (the line's text where the profile carries it),
+            instruction_ns: durations of the line's instructions added up over engines, semaphore waits left out,
+            active_ns: time in which at least one of them ran (union over engines and cores),
+            share: instruction_ns / that of all rows,
+            instructions: number, waits included,
+            <engine>_ns: the part of instruction_ns on each engine,
+            dma_ns, dma_bytes: time with one of the line's DMA transfers in flight (union), bytes they moved,
+            raw_flops and the byte columns of Instruction: sums.
+        attributed: share of all instruction time that has a source line, 0 to 1.
+        why: why the rest has none.
+        total_ns: length of the run, ns (null where unknown).
+        simulated: whether times are modelled.
+    """
+
+    title: ClassVar[str] = "Source lines"
+    shown: ClassVar[tuple[Shown, ...]] = (
+        Shown("where", "line"), Shown("instruction_ns", "time us", "us"), Shown("share", "share", "percent"),
+        Shown("active_ns", "active us", "us"), Shown("instructions", "count", "count"),
+        *(Shown(f"{name.lower()}_ns", name, "us") for name in ENGINES),
+        Shown("dma_ns", "DMA us", "us"), Shown("dma_bytes", "DMA", "bytes"), Shown("source", "source"),
+    )  # fmt: skip
+
+    rows: pl.DataFrame
+    attributed: float
+    why: str
+    total_ns: float | None
+    simulated: bool
+
+    def remarks(self) -> list[str]:
+        """The attributed share and why the rest has no line."""
+        return [f"{self.attributed:.1%} of instruction time has a source line{'; ' + self.why if self.why else ''}"]
+
+    def printed(self) -> pl.DataFrame:
+        """Rows with file name and line in one column."""
+        name = pl.col("file").str.split("/").list.last()
+        where = (
+            pl.when(pl.col("file").is_null())
+            .then(pl.lit(NO_SOURCE))
+            .otherwise(name + ":" + pl.col("line").cast(pl.String))
+        )
+        return self.rows.with_columns(where=where, source=pl.col("source").str.strip_chars())
+
+    def files(self) -> list[str]:
+        """Source files with time, most expensive first."""
+        return (
+            self.rows.drop_nulls("file")
+            .group_by("file")
+            .agg(pl.col("instruction_ns").sum())
+            .sort("instruction_ns", descending=True)["file"]
+            .to_list()
+        )
+
+    def functions(self) -> pl.DataFrame:
+        """The rows added up per function: file, function, instruction_ns, instructions, share."""
+        keys = ["file", "function"]
+        sums = self.rows.group_by(keys).agg(pl.col("instruction_ns", "instructions", "share").sum())
+        return sums.sort("instruction_ns", "function", descending=[True, False])
+
+    def figure(self) -> go.Figure:
+        """Time per line as stacked bars, one colour per engine."""
+        import plotly.graph_objects as go
+
+        top = self.printed().head(30).reverse()
+        bars = [
+            go.Bar(name=name, y=top["where"].to_list(), x=(top[f"{name.lower()}_ns"] / 1e3).to_list(), orientation="h")
+            for name in ENGINES
+        ]
+        return go.Figure(bars).update_layout(title="Time per source line", barmode="stack", xaxis_title="us")
+
+
+def lines(p: Profile) -> Lines:
+    """Time, instructions, engines, bytes and FLOPs per source line.
+
+    Raises:
+        NotInProfileError: the profile has no instructions.
+    """
+    if not p.has("Instruction"):
+        raise NotInProfileError(
+            "lines need instructions, and this profile has none", fix="open the NTFF or the full JSON of the run"
+        )
+    rows = _instructions(p).join(_dma(p), on=_KEYS, how="full", coalesce=True, nulls_equal=True)
+    spent = float(rows["instruction_ns"].sum())
+    found = float(rows.drop_nulls("file")["instruction_ns"].sum())
+    shares = rows.with_columns(share=pl.col("instruction_ns") / spent if spent else pl.lit(None, pl.Float64))
+    sourced = shares.join(_texts(p), on=_KEYS, how="left")
+    ordered = sourced.sort(
+        pl.col("file").is_null(), pl.col("instruction_ns"), "file", "line", descending=[False, True, False, False]
+    )
+    return Lines(ordered, found / spent if spent else 0.0, _why(p, found, spent), total_ns(p), p.origin.simulated)
+
+
+def _instructions(p: Profile) -> pl.DataFrame:
+    """Instructions per line."""
+    waits = pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)
+    spent = pl.when(waits).then(0.0).otherwise(pl.col("end_ts") - pl.col("start_ts"))
+    table = p.table("Instruction").sort("start_ts")
+    active = (
+        table.filter(~waits).with_columns(fresh=fresh_ns(_KEYS)).group_by(_KEYS).agg(active_ns=pl.col("fresh").sum())
+    )
+    per_engine = [
+        pl.col("spent").filter(pl.col("engine") == name).sum().alias(f"{name.lower()}_ns") for name in ENGINES
+    ]
+    sums = [pl.when(pl.col(c).is_not_null().any()).then(pl.col(c).sum()).alias(c) for c in _SUMS]
+    counted = (
+        table.with_columns(spent=spent)
+        .group_by(_KEYS)
+        .agg(
+            pl.col("function").drop_nulls().first(),
+            pl.col("spent").sum().alias("instruction_ns"),
+            pl.len().cast(pl.Int64).alias("instructions"),
+            *per_engine,
+            *sums,
+        )
+    )
+    return counted.join(active, on=_KEYS, how="left", nulls_equal=True).with_columns(pl.col("active_ns").fill_null(0.0))
+
+
+def _dma(p: Profile) -> pl.DataFrame:
+    """DMA transfers per line of the instruction that issued them; nothing where the source does not say which did."""
+    if not p.has("DmaPacketAggregated", "instruction_id"):
+        return pl.DataFrame(schema={"file": pl.String, "line": pl.Int64, "dma_ns": pl.Float64, "dma_bytes": pl.Int64})
+    where = p.table("Instruction").select(pl.col("id").alias("instruction_id"), *_KEYS).unique("instruction_id")
+    moved = p.table("DmaPacketAggregated").join(where, on="instruction_id", how="left").sort("start_ts")
+    return (
+        moved.with_columns(fresh=fresh_ns(_KEYS))
+        .group_by(_KEYS)
+        .agg(dma_ns=pl.col("fresh").sum(), dma_bytes=pl.col("transfer_bytes").sum())
+    )
+
+
+def _texts(p: Profile) -> pl.DataFrame:
+    """The text of every line of the sources that the profile carries."""
+    split = p.rows("Source").select("file", pl.col("text").str.split("\n").alias("source"))
+    numbered = split.with_columns(line=pl.int_ranges(1, pl.col("source").list.len() + 1)).explode("source", "line")
+    return numbered.select("file", "line", "source").unique(_KEYS, keep="first")
+
+
+def _why(p: Profile, found: float, spent: float) -> str:
+    """Why some instructions have no line."""
+    if found >= spent:
+        return ""
+    if found:
+        return "the rest is the runtime's and the compiler's own code (prologue, queues, semaphores), which has no source line"
+    if p.origin.kind == "ntff":
+        return "no debug info in the NEFF, or no NEFF: compile with NKI_DEBUG_INFO=True or NEURON_FRAMEWORK_DEBUG=1 and profile again"
+    return "the source has none: compile with NKI_DEBUG_INFO=True or NEURON_FRAMEWORK_DEBUG=1 and profile again"
