@@ -75,6 +75,10 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def load_ipython_extension(_shell: object) -> None:
+    """`%load_ext nkilab`: importing this module has put the finder for `import nki` in place."""
+
+
 # In a checkout the folders stand beside this one: let `nkilab.kernels` and the others be found there.
 _root = Path(__file__).resolve().parent.parent
 if (_root / "pyproject.toml").is_file() and str(_root) not in __path__:

@@ -19,21 +19,6 @@ from nkilab.suggest import fix_for
 
 Array = NDArray[Any]
 
-_DTYPES: dict[str, Any] = {
-    "float32": np.float32,
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-    "float8_e4m3": ml_dtypes.float8_e4m3,
-    "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
-    "float8_e5m2": ml_dtypes.float8_e5m2,
-    "int8": np.int8,
-    "int16": np.int16,
-    "int32": np.int32,
-    "uint8": np.uint8,
-    "uint16": np.uint16,
-    "uint32": np.uint32,
-    "bool": np.bool_,
-}
 _SHORT = {
     "fp32": "float32",
     "f32": "float32",
@@ -58,15 +43,17 @@ _SHORT = {
 def dtype(name: str) -> np.dtype[Any]:
     """The NumPy type of a name such as `bf16`, `bfloat16` or `fp8`; narrow floats are those of ml_dtypes.
 
-    `fp8` is the IEEE-like e4m3 with infinities, which is what NKI's `float8_e4m3` is.
+    `fp8` is `float8_e4m3`, and `uint32` stands for a packed type of four lanes.
 
     Raises:
         UsageError: there is no such type.
     """
+    from nkilab.simulator.values.dtypes import TABLE
+
     full = _SHORT.get(name, name)
-    if full not in _DTYPES:
-        raise UsageError(f"there is no dtype {name!r}", fix=fix_for(name, (*_DTYPES, *_SHORT)))
-    return np.dtype(_DTYPES[full])
+    if full not in TABLE:
+        raise UsageError(f"there is no dtype {name!r}", fix=fix_for(name, (*TABLE, *_SHORT)))
+    return TABLE[full].host
 
 
 def rounding(kind: np.dtype[Any]) -> float:
@@ -160,7 +147,6 @@ def _from_torch(tensor: Any) -> Array:
             f"a torch tensor lies on {tensor.device}", rule="the simulator reads CPU memory", fix="pass tensor.cpu()"
         )
     name = str(tensor.dtype).removeprefix("torch.")
-    name = {"float8_e4m3fn": "float8_e4m3fn"}.get(name, name)
     if name == "bfloat16" or name.startswith("float8"):
         carrier = torch.int16 if name == "bfloat16" else torch.uint8
         plain: Array = tensor.view(carrier).numpy()

@@ -89,6 +89,16 @@ class Case:
         """The kernel's positional arguments, the same for the same seed and axes."""
         return tuple(self.inputs(self.axes, np.random.default_rng(seed)))
 
+    def expected(self, inputs: Sequence[Any]) -> Any:
+        """What the reference gives for copies of `inputs`.
+
+        Raises:
+            UsageError: the case has no reference.
+        """
+        if self.reference is None:
+            raise UsageError(f"case {self.name} has no reference", fix="pass reference= to Case")
+        return self.reference(*(item.copy() if isinstance(item, np.ndarray) else item for item in inputs))
+
     def tolerance(self, dtype: np.dtype[Any]) -> tuple[float, float]:
         """`(rtol, atol)` for outputs of `dtype`, for inputs of order 1.
 

@@ -1,0 +1,135 @@
+"""The Instruction and CostClass tables."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from nkilab.join.columns import COST_CLASSES, SBUF, Joinable, frame, named, null_below_zero
+from nkilab.profiler.schema import ENGINES
+
+_LOAD = "LDWEIGHTS"
+_SHARED = ("flops", "hbm_read", "hbm_write", "sbuf_write", "psum_read", "psum_write")
+_MEMORY = ("hbm_read", "hbm_write", "sbuf_read", "sbuf_write", "psum_read", "psum_write")
+
+
+def table(joined: Joinable) -> pl.DataFrame:
+    """One row per device instruction of the timing, with what the trace says of its NKI instruction."""
+    rows = _shared_out(_device(joined), _program(joined), _stationary(joined))
+    rows = rows.join(joined.sites(), on="site", how="left", maintain_order="left")
+    rows = rows.join(_operands(joined), on="trace_row", how="left", maintain_order="left")
+    flags = list(joined.names["flag"])
+    transpose = (pl.col("flags").cast(pl.Int64) & (1 << flags.index("transpose"))) != 0
+    tensor, scalar = pl.col("engine") == "Tensor", pl.col("engine") == "Scalar"
+    kind = pl.when(transpose).then(pl.lit("TRANSPOSE")).otherwise(pl.lit("REGULAR"))
+    return rows.select(
+        "id",
+        "engine",
+        "opcode",
+        "operands",
+        "file",
+        "line",
+        "cost_class",
+        start_ts="start",
+        end_ts="end",
+        duration_ns=pl.col("end") - pl.col("start"),
+        ready_ts="ready",
+        timeline_track="engine",
+        pcore_idx="core",
+        pc="trace_row",
+        compiler_opcode="api",
+        nki_source_location=pl.format("{}:{}", "file", "line"),
+        function="function_name",
+        stack_frame_id=null_below_zero("stack"),
+        iteration_variable_id=null_below_zero("iteration"),
+        tensor_instruction_type=pl.when(tensor).then(kind),
+        tensor_elements=pl.when(tensor).then(pl.col("flops") // 2),
+        raw_flops=pl.when(tensor).then("flops"),
+        flops_transpose=pl.when(tensor).then(pl.when(transpose).then("flops").otherwise(0)),
+        scalar_activation_fn=pl.when(scalar).then("function"),
+        **{f"{name}_bytes": pl.col(name) for name in _MEMORY},
+    )
+
+
+def cost_classes(joined: Joinable) -> pl.DataFrame:
+    """Modelled engine time by how well its cost is known."""
+    time = pl.col("end") - pl.col("start")
+    spent = _device(joined).group_by("cost_class").agg(time_ns=time.sum())
+    every = pl.DataFrame({"cost_class": COST_CLASSES})
+    return every.join(spent, on="cost_class", how="left", maintain_order="left").with_columns(
+        pl.col("time_ns").fill_null(0.0),
+        share=pl.Series([float(joined.timing.confidence[name]) for name in COST_CLASSES]),
+    )
+
+
+def _device(joined: Joinable) -> pl.DataFrame:
+    columns = joined.timing.instructions
+    return frame(columns, "id").with_columns(
+        pl.col("trace_row").cast(pl.Int64),
+        opcode=named(columns["opcode"], joined.timing.names["opcode"]),
+        engine=named(columns["engine"], ENGINES),
+        cost_class=named(columns["cost_class"], COST_CLASSES),
+    )
+
+
+def _program(joined: Joinable) -> pl.DataFrame:
+    columns = joined.trace["instructions"]
+    return (
+        frame(columns, "trace_row")
+        .drop("engine", "engines")
+        .with_columns(
+            pl.col("site").cast(pl.Int64),
+            api=named(columns["api"], joined.names["api"]),
+            function=named(columns["function"], joined.names["function"]),
+        )
+    )
+
+
+def _shared_out(device: pl.DataFrame, program: pl.DataFrame, stationary: pl.DataFrame) -> pl.DataFrame:
+    """Device instructions with the bytes and FLOPs of their NKI instruction, such that sums over the table are right.
+
+    Where one becomes several, the stationary operand's bytes go to the weight loads and everything else to the
+    instructions with the opcode of the first other one, in equal shares; the first takes the division's remainder.
+    """
+    load = pl.col("opcode").str.starts_with(_LOAD)
+    rows = (
+        device.with_columns(load=load)
+        .with_columns(main=pl.col("opcode").filter(~pl.col("load")).first().over("trace_row"))
+        .with_columns(main=pl.col("load") | (pl.col("opcode") == pl.col("main")).fill_null(value=False))
+        .join(program, on="trace_row", how="left", maintain_order="left")
+        .join(stationary, on="trace_row", how="left", maintain_order="left")
+    )
+    group = ["trace_row", "load"]
+    loaded = pl.when(pl.col("load").any().over("trace_row")).then(pl.col("stationary_bytes").fill_null(0)).otherwise(0)
+    count = pl.col("main").sum().over(group).cast(pl.Int64)
+    first = pl.col("main").cast(pl.Int64).cum_sum().over(group) == 1
+
+    def share(total: pl.Expr) -> pl.Expr:
+        equal = total // count + pl.when(first).then(total % count).otherwise(0)
+        return pl.when("main").then(equal).otherwise(0)
+
+    read = pl.when("load").then(loaded).otherwise(pl.col("sbuf_read") - loaded)
+    zero_on_loads = {name: share(pl.when("load").then(0).otherwise(pl.col(name))) for name in _SHARED}
+    return rows.with_columns(sbuf_read=share(read), **zero_on_loads)
+
+
+def _stationary(joined: Joinable) -> pl.DataFrame:
+    """Bytes that each NKI instruction reads from SBUF as its stationary operand."""
+    roles = list(joined.names["role"])
+    role = roles.index("stationary") if "stationary" in roles else -1
+    chosen = joined.accesses().filter((pl.col("role") == role) & (pl.col("space") == SBUF))
+    return chosen.group_by("trace_row").agg(stationary_bytes=pl.col("bytes").sum())
+
+
+def _operands(joined: Joinable) -> pl.DataFrame:
+    """Each NKI instruction's operands as text: `dst=psum_3 float32[128,512] stationary=…`."""
+    accesses = joined.accesses()
+    columns = joined.trace["accesses"]
+    rows = accesses.with_columns(
+        role_name=named(columns["role"], joined.names["role"]),
+        dtype_name=named(columns["dtype"], joined.names["dtype"]),
+        label=joined.tensors()["label"].gather(accesses["tensor"]),
+    )
+    box = pl.format("[{},{}]", pl.col("p1") - pl.col("p0"), "elements")
+    shape = pl.when(pl.col("space") == 0).then(pl.format("[{}]", "elements")).otherwise(box)
+    text = pl.format("{}={} {}{}", "role_name", "label", "dtype_name", shape)
+    return rows.group_by("trace_row", maintain_order=True).agg(operands=text.str.join(" "))
