@@ -24,6 +24,7 @@ SHADES = (
     Shade("Scalar", "#E69F00", "#E69F00"),
     Shade("GpSimd", "#CC79A7", "#CC79A7"),
     Shade("Sync", "#8A8F98", "#7D8590"),
+    Shade("Waiting", "#E4E6EA", "#2B3138"),
     Shade("DMA", "#56B4E9", "#6CC3F5"),
     Shade("Collective", "#D55E00", "#E8702A"),
     Shade("Throttled", "#F0E442", "#D8CC2E"),
@@ -48,3 +49,8 @@ def shade(name: str) -> Shade:
 def variables() -> str:
     """The palette as CSS custom properties `--c0` … that follow the page's colour scheme."""
     return "".join(f"--c{i}:light-dark({s.light},{s.dark});" for i, s in enumerate(SHADES))
+
+
+def fills() -> str:
+    """CSS classes `fill-0` … that paint a bar in a class's colour."""
+    return "".join(f".fill-{i}{{background:var(--c{i})}}" for i in range(len(SHADES)))

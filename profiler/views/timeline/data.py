@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ...analyses.lines import lines
 from ...profile import Profile
+from ...schema import ENGINES
 from .. import theme
 from . import counters, encode, spans
 from .encode import Field
@@ -37,7 +39,7 @@ def timeline(profile: Profile, title: str = "", *, most_packets: int = MOST_PACK
     elif profile.has("SystemProfileEvents"):
         notes.append("Host events are on another clock than the device's and are not drawn here.")
     everything = pl.concat([part.frame.select(spans.COLUMNS) for part in parts]) if parts else spans.nothing()
-    lines = _lines(everything)
+    table = _lines(everything)
     return {
         "schema": SCHEMA,
         "title": title,
@@ -45,14 +47,14 @@ def timeline(profile: Profile, title: str = "", *, most_packets: int = MOST_PACK
         "time": {"unit": "ns", "tick": encode.TICK_NS, "end": _end(everything, device)},
         "classes": [{"name": s.name, "light": s.light, "dark": s.dark} for s in theme.SHADES],
         "tracks": [*_span_tracks(everything), *map(_counter_track, device)],
-        "spans": _span_columns(everything, lines),
+        "spans": _span_columns(everything, table),
         "details": _details(parts),
         "flows": _flows(profile, parts),
         "lines": {
-            "file": encode.text(lines["file"]),
-            "line": encode.integers(lines["line"].to_numpy()),
-            "function": encode.text(lines["function"]),
-            "times": _line_times(parts, lines),
+            "file": encode.text(table["file"]),
+            "line": encode.integers(table["line"].to_numpy()),
+            "function": encode.text(table["function"]),
+            "times": _line_times(profile, table),
         },
         "sources": profile.rows("Source").select("file", "text").drop_nulls().to_dicts(),
         "notes": notes,
@@ -134,25 +136,23 @@ def _lines(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select("file", "line", "function").drop_nulls(["file", "line"]).unique(["file", "line"]).sort("file", "line")
 
 
-def _line_times(parts: list[Spans], lines: pl.DataFrame) -> list[dict[str, Any]]:
-    """Per class, the summed durations of each line's instructions, ns (overlapping ones count each)."""
-    executed = [part.frame for part in parts if part.table == "Instruction"]
-    if not executed:
+def _line_times(profile: Profile, table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Per class, the time of each source line in ns, as the analysis `lines` defines it."""
+    if table.is_empty():
         return []
-    sums = (
-        executed[0].group_by("file", "line", "class").agg(ns=(pl.col("end") - pl.col("start")).sum()).drop_nulls(["file", "line"])
-    )
+    answer = lines(profile).rows
     times = []
-    for shade in sums["class"].unique().sort():
-        chosen = sums.filter(pl.col("class") == shade)
-        ns = lines.join(chosen, on=["file", "line"], how="left", maintain_order="left")["ns"].fill_null(0.0)
-        times.append({"class": shade, "ns": encode.floats(ns.to_numpy())})
+    for name in (*ENGINES, "DMA"):
+        column = f"{name.lower()}_ns"
+        ns = table.join(answer, on=["file", "line"], how="left", maintain_order="left")[column].fill_null(0.0)
+        if float(ns.sum()) > 0:
+            times.append({"class": theme.index(name), "ns": encode.floats(ns.to_numpy())})
     return times
 
 
-def _span_columns(frame: pl.DataFrame, lines: pl.DataFrame) -> dict[str, Field | int]:
+def _span_columns(frame: pl.DataFrame, table: pl.DataFrame) -> dict[str, Field | int]:
     """The columns that every span has."""
-    rows = lines.with_row_index("row").select("file", "line", pl.col("row").cast(pl.Int64))
+    rows = table.with_row_index("row").select("file", "line", pl.col("row").cast(pl.Int64))
     line = frame.select("file", "line").join(rows, on=["file", "line"], how="left", maintain_order="left")["row"]
     start = encode.ticks(frame["start"])
     return {

@@ -241,19 +241,28 @@ export function nextMarked(model, marked, i, step) {
   return best >= 0 ? best : wrap >= 0 ? wrap : i;
 }
 
-/** A time in ns, written in the unit that reads best; `step` is the smallest difference that must show. */
-export function showTime(ns, step = Math.abs(ns) / 1000) {
-  const [unit, size] = step >= 1e6 ? ["s", 1e9] : step >= 500 || Math.abs(ns) >= 1e6 * 5 ? ["ms", 1e6] : Math.abs(ns) >= 1000 || step >= 1 ? ["µs", 1e3] : ["ns", 1];
-  const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step / size || 1))));
-  return `${(ns / size).toFixed(digits)} ${unit}`;
+/** A time in ns in the unit that suits `size` (a time as long as those beside it); `step` must still show. */
+export function showTime(ns, step = Math.abs(ns) / 1000, size = Math.abs(ns)) {
+  const [unit, per] = size < 1e3 ? ["ns", 1] : size < 1e7 ? ["µs", 1e3] : size < 1e10 ? ["ms", 1e6] : ["s", 1e9];
+  const digits = Math.min(6, Math.max(0, Math.ceil(-Math.log10(step / per || 1) - 1e-9)));
+  return `${(ns / per).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
 }
 
-/** A number with its unit, in SI steps for bytes, flops and rates, as time for ns. */
+const BINARY = ["B", "KiB", "MiB", "GiB"];
+const DECIMAL = ["", "k", "M", "G", "T", "P"];
+const SHORT = { "bytes/s": "B/s", flop: "FLOP" };
+
+/** A number with its unit: binary steps for bytes, decimal ones for rates and FLOPs, `showTime` for ns. */
 export function showValue(value, unit) {
   if (typeof value !== "number") return String(value);
   if (unit === "ns") return showTime(value);
   if (unit === "fraction") return `${(100 * value).toFixed(1)} %`;
-  if (!unit) return value.toLocaleString("en");
-  const step = Math.abs(value) < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(Math.abs(value)) / 3));
-  return `${step ? (value / 1000 ** step).toPrecision(4) : value.toLocaleString("en")} ${["", "k", "M", "G", "T"][step]}${unit}`;
+  if (unit === "bytes") return stepped(value, 1024, (k) => BINARY[k], 3);
+  if (unit in SHORT) return stepped(value, 1000, (k) => DECIMAL[k] + SHORT[unit], 5);
+  return `${value.toLocaleString("en")} ${unit}`.trim();
+}
+
+function stepped(value, base, name, most) {
+  const k = value ? Math.min(most, Math.max(0, Math.floor(Math.log(Math.abs(value)) / Math.log(base) + 1e-9))) : 0;
+  return `${(value / base ** k).toLocaleString("en", { maximumFractionDigits: k ? 2 : 0 })} ${name(k)}`;
 }

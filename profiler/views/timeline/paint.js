@@ -12,7 +12,7 @@ export function colours(root, classes) {
   const style = getComputedStyle(root);
   const read = (name) => style.getPropertyValue(`--nkt-${name}`).trim();
   const fill = classes.map((c) => c[root.dataset.scheme]);
-  return { fill, ink: fill.map(inkOn), back: read("back"), text: read("text"), quiet: read("quiet"), grid: read("grid"), mark: read("mark") };
+  return { fill, ink: fill.map(inkOn), back: read("back"), panel: read("panel"), text: read("text"), quiet: read("quiet"), grid: read("grid"), mark: read("mark") };
 }
 
 /** Black or white, whichever reads better on a colour `#rrggbb`. */
@@ -83,7 +83,7 @@ export function paintRuler(ctx, view, height, colour) {
     ctx.fillStyle = colour.grid;
     ctx.fillRect(x, height - 6, 1, 6);
     ctx.fillStyle = colour.quiet;
-    ctx.fillText(showTime(t, step), x + 4, height / 2);
+    ctx.fillText(showTime(t, step, view.t1), x + 4, height / 2);
   }
 }
 
@@ -96,7 +96,11 @@ export function paintRows(ctx, rows, view, model, colour, marked) {
     if (y > view.height || y + row.h < 0) continue;
     ctx.fillStyle = colour.grid;
     ctx.fillRect(0, y + row.h - 1, view.width, 1);
-    if (row.group) continue;
+    if (row.group) {
+      ctx.fillStyle = colour.panel;
+      ctx.fillRect(0, y, view.width, row.h - 1);
+      continue;
+    }
     if (row.track.kind === "counter") paintCounter(ctx, row, y, view, colour);
     else paintTrack(ctx, row, y, view, model, colour, marked);
   }

@@ -33,7 +33,7 @@ export function showDetails(box, model, i, actions) {
   const place = placeOf(model, i);
   const rows = [
     ["track", `${track.group} · ${track.name}`],
-    ["start", showTime(model.start[i], 1)],
+    ["start", showTime(model.start[i], 1, model.end)],
     ["duration", showTime(model.finish[i] - model.start[i])],
     ...model.details.map((d) => [DETAIL_NAMES[d.name] ?? d.name.replaceAll("_", " "), d.at(i), d.unit]).filter(([, value]) => value !== null).map(([name, value, unit]) => [name, showValue(value, unit)]),
   ];
@@ -117,7 +117,7 @@ export function sourcePane(model, pick) {
     const row = rowOf.get(line);
     row?.classList.add("nkt-lit");
     row?.setAttribute("aria-pressed", String(chosen));
-    if (row) body.scrollTop = Math.max(0, row.offsetTop - body.offsetTop - body.clientHeight / 2);
+    if (row) body.scrollTop = Math.max(0, row.offsetTop - body.clientHeight / 2);
   }
 
   if (!files.length) hint.textContent = "No source lines in this profile.";

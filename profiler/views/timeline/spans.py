@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ...analyses.machine import WAIT_OPCODES
 from ...profile import Profile
 from ...schema import ENGINES
 from .. import theme
@@ -201,13 +202,14 @@ def _says_something(values: pl.Series) -> bool:
 
 
 def _engine_class(engine: pl.Expr) -> pl.Expr:
-    """Class of an instruction: its engine; weights and transposes of the tensor engine apart, as they add no FLOPs."""
+    """Class of an instruction: its engine; waits apart, and of the tensor engine weights and transposes."""
     engines = {name: theme.index(name) for name in ENGINES}
     plain = engine.replace_strict(engines, default=theme.index("Other"), return_dtype=pl.Int64)
     moving = pl.col("opcode").str.contains("LDWEIGHTS").fill_null(value=False) | (
         pl.col("tensor_instruction_type").str.to_uppercase() == "TRANSPOSE"
     ).fill_null(value=False)
-    return pl.when((engine == "Tensor") & moving).then(theme.index("Tensor: weights and transposes")).otherwise(plain)
+    waits = pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)
+    return pl.when(waits).then(theme.index("Waiting")).when((engine == "Tensor") & moving).then(theme.index("Tensor: weights and transposes")).otherwise(plain)
 
 
 def _core(prefix: str) -> pl.Expr:

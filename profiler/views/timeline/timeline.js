@@ -120,6 +120,7 @@ class Timeline {
     this.view.width = Math.max(50, this.pane.clientWidth);
     this.view.height = Math.max(50, this.scroller.clientHeight);
     this.pane.style.height = `${this.view.height}px`;
+    for (const canvas of [this.ruler, this.overview]) canvas.style.width = `${this.view.width}px`;
     this.show(this.view.t0, this.view.t1);
   }
 
@@ -288,7 +289,7 @@ class Timeline {
 
   recolour(by) {
     const { model } = this;
-    const palette = [0, 3, 2, 4, 6, 7, 8, 11];
+    const palette = [0, 3, 2, 4, 7, 8, 9, 12];
     const kindOf = { operation: (i) => palette[model.name[i] % 8], "source line": (i) => (model.line[i] < 0 ? 5 : palette[model.line[i] % 8]) }[by];
     model.kind = kindOf ? model.shade.map((_, i) => kindOf(i)) : model.shade;
     for (const track of model.tracks) track.lanes = track.lanes?.map((lane) => makeLane(model, lane.rows));
@@ -298,7 +299,7 @@ class Timeline {
   changed() {
     const { model, selected, marks } = this;
     const parts = [];
-    if (selected >= 0) parts.push(`${model.words[model.name[selected]]}: ${showTime(model.finish[selected] - model.start[selected])} at ${showTime(model.start[selected], 1)}`);
+    if (selected >= 0) parts.push(`${model.words[model.name[selected]]}: ${showTime(model.finish[selected] - model.start[selected])} at ${showTime(model.start[selected], 1, model.end)}`);
     if (marks.length === 2) parts.push(`between marks: ${showTime(Math.abs(marks[1] - marks[0]))}`);
     else if (marks.length) parts.push("one mark set; set another to measure");
     this.status.textContent = parts.join("  ·  ") || `${model.count.toLocaleString("en")} spans · ${showTime(model.end)} ${model.modelled ? "modelled" : "measured"}`;
@@ -416,7 +417,7 @@ class Timeline {
     if (i < 0) return;
     const { model } = this;
     const place = placeOf(model, i);
-    const lines = [model.words[model.name[i]], `${showTime(model.finish[i] - model.start[i])} at ${showTime(model.start[i], 1)}`, model.tracks[model.track[i]].name];
+    const lines = [model.words[model.name[i]], `${showTime(model.finish[i] - model.start[i])} at ${showTime(model.start[i], 1, model.end)}`, model.tracks[model.track[i]].name];
     if (place) lines.push(`${place.file.split("/").at(-1)}:${place.number}`);
     this.tip.replaceChildren(...lines.map((text) => element("div", {}, text)));
     const box = this.tip.offsetParent.getBoundingClientRect();
