@@ -51,12 +51,18 @@ class Profile:
 
     A table that the source could not fill is absent; a column that it could not fill is null. Times are float64
     nanoseconds since the start of the execution, sizes are int64 bytes.
+
+    Attributes:
+        frames: the tables, lazily; use `table` and `scan`.
+        origin: where they come from.
+        notes: what the reader had to say about the source.
+        collected: tables read so far.
     """
 
     frames: Mapping[str, pl.LazyFrame]
     origin: Origin
     notes: tuple[str, ...] = ()
-    _collected: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
+    collected: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     @classmethod
     def build(cls, tables: Mapping[str, Frame], origin: Origin, notes: tuple[str, ...] = ()) -> Profile:
@@ -97,7 +103,7 @@ class Profile:
         """Table `name`, lazily. Raises NotInProfileError like `table`."""
         if name not in self.frames:
             raise _missing(name, self.names)
-        return self._collected[name].lazy() if name in self._collected else self.frames[name]
+        return self.collected[name].lazy() if name in self.collected else self.frames[name]
 
     def table(self, name: str) -> pl.DataFrame:
         """Table `name`.
@@ -105,9 +111,9 @@ class Profile:
         Raises:
             NotInProfileError: the source did not have it, or the schema knows no such table.
         """
-        if name not in self._collected:
-            self._collected[name] = collect(name, self.scan(name))
-        return self._collected[name]
+        if name not in self.collected:
+            self.collected[name] = collect(name, self.scan(name))
+        return self.collected[name]
 
     def rows(self, name: str) -> pl.DataFrame:
         """Table `name`, or the same columns without rows where the profile does not have it."""
@@ -117,12 +123,12 @@ class Profile:
         """The same profile with some tables replaced, added, or (None) left out, and further notes."""
         fresh = Profile.build({n: f for n, f in tables.items() if f is not None}, self.origin)
         kept = {n: f for n, f in self.frames.items() if n not in tables}
-        collected = {n: f for n, f in self._collected.items() if n in kept}
+        collected = {n: f for n, f in self.collected.items() if n in kept}
         return replace(
             self,
             frames=MappingProxyType({**kept, **fresh.frames}),
             notes=(*self.notes, *notes),
-            _collected={**collected, **fresh._collected},
+            collected={**collected, **fresh.collected},
         )
 
     @property

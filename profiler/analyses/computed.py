@@ -12,7 +12,7 @@ import polars as pl
 
 from ..profile import Profile
 from .intervals import Intervals
-from .machine import Machine, machine, table_total_ns, working
+from .machine import Machine, added, machine, table_total_ns, working
 from .metrics import DMA_KINDS, ENGINES
 
 Values = dict[str, float | int]
@@ -74,7 +74,7 @@ def _engines(p: Profile, _: Machine, values: Values) -> Values:
     for key, name in ENGINES.items():
         mine = busy.filter(pl.col("engine") == name)
         found[f"{key}_engine_active_time"] = Intervals.from_frame(mine).measure * _NS
-        found[f"{key}_engine_instruction_time"] = (mine["end_ts"] - mine["start_ts"]).sum() * _NS
+        found[f"{key}_engine_instruction_time"] = added(mine["end_ts"] - mine["start_ts"]) * _NS
         counter = _total(counters, f"{key}_engine_instruction_count")  # the device counts rows that a trace may lose
         found[f"{key}_engine_instruction_count"] = counter or rows.filter(pl.col("engine") == name).height
         found |= _share(found, f"{key}_engine_active_time")
@@ -90,7 +90,7 @@ def _opcodes(p: Profile, _: Machine, __: Values) -> Values:
     return {
         "matmul_instruction_count": rows.filter(pl.col("opcode") == "MATMUL").height,
         "activate_instruction_count": activate.height,
-        "activate_instruction_time": activate["duration_ns"].sum() * _NS,
+        "activate_instruction_time": added(activate["duration_ns"]) * _NS,
     }
 
 
@@ -103,7 +103,7 @@ def _dma(p: Profile, of: Machine, values: Values) -> Values:
     found: Values = {
         "dma_active_time": active,
         "dma_active_time_percent": active / values["total_time"],
-        "dma_packet_time": rows["duration_ns"].sum() * _NS,
+        "dma_packet_time": added(rows["duration_ns"]) * _NS,
     }
     return found | ({"dma_active_cycles": int(active * of.clock_ghz * 1e9)} if of.clock_ghz else {})
 
@@ -120,8 +120,8 @@ def _dma_kinds(p: Profile, _: Machine, values: Values) -> Values:
         found[f"{kind}_dma_active_time"] = Intervals.from_frame(mine).measure * _NS
         found[f"{kind}_dma_packet_count"] = mine.height
         found[f"{kind}_dma_packet_percent"] = mine.height / rows.height
-        found[f"{kind}_dma_size"] = int(mine["transfer_bytes"].sum())
-        found[f"{kind}_dma_size_percent"] = mine["transfer_bytes"].sum() / max(rows["transfer_bytes"].sum(), 1)
+        found[f"{kind}_dma_size"] = int(added(mine["transfer_bytes"]))
+        found[f"{kind}_dma_size_percent"] = added(mine["transfer_bytes"]) / max(added(rows["transfer_bytes"]), 1)
         if values["dma_active_time"]:
             found[f"{kind}_dma_active_time_percent"] = found[f"{kind}_dma_active_time"] / values["dma_active_time"]
     for part in ("active_time_percent", "packet_percent", "size_percent"):
@@ -136,7 +136,7 @@ def _transfers(p: Profile, _: Machine, __: Values) -> Values:
     if not p.has("DmaPacketAggregated"):
         return {}
     rows = p.table("DmaPacketAggregated")
-    found: Values = {"dma_transfer_count": rows.height, "dma_transfer_time": rows["duration_ns"].sum() * _NS}
+    found: Values = {"dma_transfer_count": rows.height, "dma_transfer_time": added(rows["duration_ns"]) * _NS}
     size = _total(rows, "transfer_bytes")
     if size is not None:
         found |= {"dma_transfer_total_bytes": size, "dma_transfer_average_bytes": size / rows.height}
@@ -164,7 +164,7 @@ def _bytes(p: Profile, _: Machine, __: Values) -> Values:
     return {
         **found,
         "psum_read_sbuf_write_bytes": moved,
-        "psum_read_sbuf_write_count": int(rows["is_psum_read_sbuf_write"].sum()),
+        "psum_read_sbuf_write_count": int(added(rows["is_psum_read_sbuf_write"])),
     }
 
 
@@ -221,7 +221,7 @@ def _collectives(p: Profile, _: Machine, values: Values) -> Values:
     active = Intervals.from_frame(rows).measure * _NS
     return {
         "cc_op_count": rows.height,
-        "cc_op_time": rows["duration_ns"].sum() * _NS,
+        "cc_op_time": added(rows["duration_ns"]) * _NS,
         "cc_op_active_time": active,
         "cc_op_active_time_percent": active / values["total_time"],
     }
@@ -254,14 +254,14 @@ def _throttle(p: Profile, _: Machine, values: Values) -> Values:
     found: Values = {}
     seconds = values["total_time"]
     for (core,), rows in p.table("Throttle").group_by(pl.col("pcore_idx").fill_null(0), maintain_order=True):
-        limited = (rows["duration"] * rows["k"] / rows["n"]).sum() * _NS
-        found[f"throttle_active_nc{core}_time_ns"] = float(rows.filter(pl.col("k") < pl.col("n"))["duration"].sum())
+        limited = added(rows["duration"] * rows["k"] / rows["n"]) * _NS
+        found[f"throttle_active_nc{core}_time_ns"] = added(rows.filter(pl.col("k") < pl.col("n"))["duration"])
         found[f"throttle_avg_util_limit_nc{core}_percent"] = limited / seconds
         for (kind,), windows in rows.drop_nulls("type").group_by("type", maintain_order=True):
-            time = windows["duration"].sum() * _NS
+            time = added(windows["duration"]) * _NS
             name = f"throttle_activity_{kind}"
             found[f"{name}_active_time_nc{core}_percent"] = time / seconds
             found[f"{name}_avg_util_limit_nc{core}_percent"] = (
-                (windows["duration"] * windows["k"] / windows["n"]).sum() * _NS / time
+                added(windows["duration"] * windows["k"] / windows["n"]) * _NS / time
             )
     return found

@@ -44,23 +44,17 @@ class Machine:
 def machine(p: Profile) -> Machine:
     """The machine of a profile: its Metadata first, then the hardware table of its target or instance type."""
     hw = hardware(p)
-    rows = _either(p.fact("tensor_engine_num_rows"), hw and float(hw.tensor.rows))
-    columns = _either(p.fact("tensor_engine_num_cols"), hw and float(hw.tensor.columns))
-    clock = _either(p.fact("tensor_engine_clock_freq"), hw and hw.tensor.clock_ghz)
-    flops = 2e9 * rows * columns * clock if rows and columns and clock else None
+    rows = p.fact("tensor_engine_num_rows") or (hw.tensor.rows if hw else None)
+    columns = p.fact("tensor_engine_num_cols") or (hw.tensor.columns if hw else None)
+    clock = p.fact("tensor_engine_clock_freq") or (hw.tensor.clock_ghz if hw else None)
     return Machine(
         cores=int(p.fact("num_physical_cores") or _cores(p)),
-        core_flops=flops,
-        hbm_bytes_per_s=_either(p.fact("hbm_ddr_bandwidth"), hw and hw.hbm.gbps * 1e9),
-        dma_bytes_per_s=_either(p.fact("dma_ddr_bandwidth"), hw and hw.dma.engines * hw.dma.engine_gbps * 1e9),
-        clock_ghz=_either(p.fact("neuroncore_clock_freq"), hw and hw.scalar.clock_ghz),
+        core_flops=2e9 * rows * columns * clock if rows and columns and clock else None,
+        hbm_bytes_per_s=p.fact("hbm_ddr_bandwidth") or (hw.hbm.gbps * 1e9 if hw else None),
+        dma_bytes_per_s=p.fact("dma_ddr_bandwidth") or (hw.dma.engines * hw.dma.engine_gbps * 1e9 if hw else None),
+        clock_ghz=p.fact("neuroncore_clock_freq") or (hw.scalar.clock_ghz if hw else None),
         name=hw.name if hw else "",
     )
-
-
-def _either(stated: float | None, table: float | None) -> float | None:
-    """What the profile states, else what the hardware table has."""
-    return stated or table
 
 
 def _cores(p: Profile) -> int:
@@ -100,3 +94,8 @@ def working(p: Profile) -> pl.DataFrame:
     """Instructions other than waits, with their span, sorted by start."""
     rows = p.rows("Instruction").drop_nulls(["start_ts", "end_ts"])
     return rows.filter(~pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)).sort("start_ts")
+
+
+def added(values: pl.Series) -> float:
+    """Sum of a numeric column; 0 for one without rows."""
+    return float(values.sum())

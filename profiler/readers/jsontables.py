@@ -56,11 +56,11 @@ def outline(data: memoryview, file: str, start: int) -> list[Span]:
     """
     raw = np.frombuffer(data, np.uint8)
     scan = _Scan()
-    for at in range(start, len(raw), SCAN_BLOCK):
-        if _scan_block(scan, raw[at : at + SCAN_BLOCK], at, file):
+    for base in range(start, len(raw), SCAN_BLOCK):
+        if _scan_block(scan, raw[base : base + SCAN_BLOCK], base, file):
             break
-    at = np.concatenate([positions for positions, _ in scan.found]) if scan.found else np.zeros(0, np.int64)
-    kind = np.concatenate([kinds for _, kinds in scan.found]) if scan.found else np.zeros(0, np.int8)
+    at: Positions = np.concatenate([np.zeros(0, np.int64), *(positions for positions, _ in scan.found)])
+    kind: NDArray[np.int8] = np.concatenate([np.zeros(0, np.int8), *(kinds for _, kinds in scan.found)])
     if scan.depth != 0:
         raise malformed(file, _last_name(data, at, kind), len(raw), "truncated: the JSON ends inside a value")
     return _spans(data, at, kind)
@@ -102,7 +102,7 @@ def _inside_strings(scan: _Scan, block: NDArray[np.uint8]) -> NDArray[np.bool_]:
         quotes &= ~escaped
         tail = len(block) - 1 - int(before[-1])
         scan.escaped = (tail % 2 == 1) ^ (scan.escaped and tail == len(block))
-    inside = (np.cumsum(quotes) + scan.in_string) % 2 == 1
+    inside: NDArray[np.bool_] = (np.cumsum(quotes) + scan.in_string) % 2 == 1
     scan.in_string = bool(inside[-1])
     return inside
 

@@ -44,7 +44,7 @@ def read_json(path: Path) -> Profile:
         at = start + len(text[: error.pos].encode())
         raise malformed(str(path), _field_before(text, error.pos), at, f"not valid JSON: {error.msg}") from error
     except (RecursionError, ValueError) as error:
-        raise malformed(str(path), "", start, f"not JSON of this kind: {error or 'too deep'}") from error
+        raise malformed(str(path), "", start, f"not JSON of this kind: {str(error) or 'too deep'}") from error
     return _profile(path, [_node(path, start, name, metrics) for name, metrics in _items(path, nodes)])
 
 
