@@ -11,7 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nkilab.version import VERSION as __version__
+from nkilab.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from nkilab.arrays import Array as Array
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from nkilab.profiler import Profile as Profile
     from nkilab.run import Run as Run
     from nkilab.run import load as load
-    from nkilab.run import simulate as simulate
+    from nkilab.simulation import simulate as simulate
     from nkilab.simulator import Finding as Finding
     from nkilab.simulator import KernelError as KernelError
     from nkilab.simulator import Sim as Sim
@@ -41,7 +43,7 @@ _PUBLIC = {
     "UsageError": "nkilab.errors",
     "dtype": "nkilab.arrays",
     "load": "nkilab.run",
-    "simulate": "nkilab.run",
+    "simulate": "nkilab.simulation",
 }
 
 __all__ = [

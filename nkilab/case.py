@@ -155,13 +155,16 @@ def _compare_leaf(case: Case, ours: Any, theirs: Any) -> Comparison:
     rtol, atol = case.tolerance(ours.dtype)
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-        bad = ~(error <= atol + rtol * np.abs(b))
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        error = np.where(same, 0.0, np.abs(a - b))
+        bad = ~(same | (np.isfinite(b) & (error <= atol + rtol * np.abs(b))))
     largest = float(np.max(error, initial=0.0))
     if not bad.any():
         return Comparison(True, largest, rtol, atol)
     place = tuple(int(i) for i in np.argwhere(bad)[0])
-    text = f"{int(bad.sum())} of {bad.size} elements differ, first at {list(place)}: {a[place]:g}, expected {b[place]:g}"
+    text = (
+        f"{int(bad.sum())} of {bad.size} elements differ, first at {list(place)}: {a[place]:g}, expected {b[place]:g}"
+    )
     return Comparison(False, largest, rtol, atol, text)
 
 

@@ -6,29 +6,22 @@ import json
 import tempfile
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from nkilab.arrays import Array, dtype, to_numpy
 from nkilab.errors import InputError, Location, UsageError
+from nkilab.hardware import Hardware
 from nkilab.hardware import load as load_hardware
 from nkilab.profiler import Profile
 from nkilab.profiler.readers import folder as profile_folder
+from nkilab.run import MANIFEST, Run
 from nkilab.simulator import Finding, Sim
 
-if TYPE_CHECKING:
-    from nkilab.run import Run
-
-MANIFEST = "run.json"
 OUTPUTS = "outputs.npz"
 SCHEMA = "nkilab.run/1"
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run saved by nkilab."""
-    return (folder / MANIFEST).is_file() and (folder / OUTPUTS).is_file()
 
 
 def save(run: Run, folder: Path, *, force: bool) -> Path:
@@ -39,7 +32,7 @@ def save(run: Run, folder: Path, *, force: bool) -> Path:
     """
     if folder.exists() and not force:
         raise UsageError(f"{folder} exists", fix="save elsewhere, or pass force=True to replace it")
-    if folder.exists() and not is_run(folder):
+    if folder.exists() and not (folder / MANIFEST).is_file():
         raise UsageError(f"{folder} is not a saved run, so it is not replaced", fix="save elsewhere")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +48,6 @@ def save(run: Run, folder: Path, *, force: bool) -> Path:
 
 
 def _write(run: Run, folder: Path) -> None:
-    from nkilab.run import changes
-
     profile_folder.save(run.profile, folder)
     leaves: list[Array] = []
     structure = _flatten(to_numpy(run.outputs), leaves)
@@ -84,8 +75,6 @@ def read_run(folder: Path, profile: Profile) -> Run:
     Raises:
         InputError: `run.json` or `outputs.npz` is damaged or from a newer nkilab.
     """
-    from nkilab.run import Run
-
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["schema"] != SCHEMA:
@@ -106,6 +95,12 @@ def read_run(folder: Path, profile: Profile) -> Run:
         )
     except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError) as error:
         raise InputError(f"{folder}: not a run saved by nkilab: {error}") from error
+
+
+def changes(hardware: Hardware) -> dict[str, Any]:
+    """The numbers of a hardware table that differ from its generation's own."""
+    own = load_hardware(hardware.name)
+    return {key: s.value for key, s in hardware.sources.items() if s.value != own.sources[key].value}
 
 
 def _sim(options: dict[str, Any], changed: dict[str, Any]) -> Sim:

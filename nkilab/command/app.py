@@ -31,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give the exit status: 0 ok, 1 a gate or check failed, 2 bad usage or unreadable input."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -69,7 +69,6 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         suggest_commands=False,
         pretty_exceptions_enable=False,
-        no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_top)
@@ -121,7 +120,7 @@ def _with_json(name: str, run: Callable[..., Result]) -> Callable[..., int]:
 
 
 def _usage_error(problem: Any) -> UsageError:
-    """typer's complaint as ours, with the nearest known name."""
+    """Typer's complaint as ours, with the nearest known name."""
     text = problem.format_message()
     unknown = re.match(r"No such command '?([^'.]+)", text)
     if unknown:

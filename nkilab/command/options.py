@@ -13,7 +13,9 @@ from nkilab.errors import UsageError
 
 ProfilePath = Annotated[
     Path,
-    typer.Argument(metavar="PROFILE", help="A saved run, or a measured profile: JSON, NTFF, Parquet or inspect folder."),
+    typer.Argument(
+        metavar="PROFILE", help="A saved run, or a measured profile: JSON, NTFF, Parquet or inspect folder."
+    ),
 ]
 KernelFile = Annotated[str, typer.Argument(metavar="FILE.py[:KERNEL]", help="A file, or one kernel in it.")]
 Neff = Annotated[Path | None, typer.Option(help="The compiled program of an NTFF, where it is not beside it.")]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.text import Text
 
-from nkilab.errors import NkilabError
+from nkilab.errors import InputError, NkilabError
 from nkilab.version import VERSION
 
 WIDTH_OF_A_PIPE = 160
@@ -96,9 +96,11 @@ def print_text(result: Result) -> None:
 
 
 def print_error(error: NkilabError) -> None:
-    """Print an error to standard error: its place and text, and a line for each thing that it knows."""
+    """Print an error to standard error: one line for unreadable input, else a line for each thing that it knows."""
     first, *rest = str(error).splitlines()
+    if isinstance(error, InputError):
+        rest = []
     out = console(stderr=True)
-    out.print(f"[bold red]error[/] {escape(first)}", soft_wrap=True)
+    out.print(Text.assemble(("error", "bold red"), " ", first), soft_wrap=True)
     for line in rest:
         out.print(line, markup=False, soft_wrap=True)

@@ -84,7 +84,9 @@ def arguments(kernel: Callable[..., Any], words: Sequence[str] | None, seed: int
     for name in given:
         if name not in parameters:
             raise UsageError(f"the kernel has no parameter {name!r}", fix=fix_for(name, parameters))
-    missing = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD and n not in given]
+    missing = [
+        n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD and n not in given
+    ]
     if missing:
         example = " ".join(f"--arg {name}=bf16[128,512]" for name in missing)
         raise UsageError(f"the kernel needs {', '.join(missing)}, and there is no case of its name", fix=example)

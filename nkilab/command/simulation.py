@@ -129,8 +129,8 @@ def run_text(run: Run, comparison: Comparison | None) -> tuple[RenderableType, .
     low, high = run.body_range_us
     shares = ", ".join(f"{share:.0%} {name}" for name, share in run.confidence.items())
     lines = [
-        f"{run.kernel} on {run.sim.target}: modelled {run.body_us:.2f} us ({low:.2f} to {high:.2f}), "
-        f"with launch {run.total_us:.2f} us",
+        f"{run.kernel} on {run.sim.target}: modelled {run.body_us:.2f} us ({low:.2f} to {high:.2f})",
+        f"with launch and completion: {run.total_us:.2f} us",
         f"engine time by how well its cost is known: {shares}",
     ]
     if comparison:
@@ -198,7 +198,9 @@ def _check_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         result = Text("pass", "green") if row["passed"] else Text("FAIL", "bold red")
         axes = " ".join(f"{name}={value}" for name, value in row["axes"].items())
         allowed = "–" if row["rtol"] is None else f"{row['atol']:.3g} + {row['rtol']:.3g}·|x|"
-        table.add_row(row["case"], axes, result, _number(row["modelled_us"], ".2f"), _number(row["max_error"], ".3g"), allowed)
+        table.add_row(
+            row["case"], axes, result, _number(row["modelled_us"], ".2f"), _number(row["max_error"], ".3g"), allowed
+        )
     return table
 
 

@@ -119,7 +119,7 @@ def _flows(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
         if transfer.is_empty():
             return index
         piece = pl.when(pl.col(f"{name}_is_dma")).then(index).otherwise(0)
-        of_piece = piece.map_batches(lambda series: transfer.gather(series), return_dtype=pl.Int64)
+        of_piece = piece.map_batches(transfer.gather, return_dtype=pl.Int64)
         return pl.when(pl.col(f"{name}_is_dma")).then(of_piece).otherwise(index)
 
     def table(name: str) -> pl.Expr:

@@ -54,10 +54,7 @@ def files(names: Sequence[str]) -> pl.DataFrame:
 
 def findings(found: Sequence[Any]) -> pl.DataFrame:
     """The Finding table."""
-    rows = [
-        (f.code, f.severity, f.message, *_place(f.where), f.fix, f.rank, f.core)
-        for f in found
-    ]
+    rows = [(f.code, f.severity, f.message, *_place(f.where), f.fix, f.rank, f.core) for f in found]
     return pl.DataFrame(rows, schema=TABLES["Finding"].polars, orient="row")
 
 

@@ -1,0 +1,97 @@
+"""`simulate`: run a kernel on the simulator, time its trace, and join both into a Run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from nkilab import clock
+from nkilab.arrays import has_torch, to_numpy, to_torch
+from nkilab.case import Case
+from nkilab.discover import case_named, kernel_named
+from nkilab.errors import UsageError
+from nkilab.join import Joinable, tables
+from nkilab.profiler import Origin, Profile
+from nkilab.run import Run
+from nkilab.saved import changes
+from nkilab.simulator import Sim, default_sim, execute
+from nkilab.version import VERSION
+
+if TYPE_CHECKING:
+    from nkilab.simulator import Execution
+
+
+def simulate(kernel: Callable[..., Any] | str | Case, *args: Any, sim: Sim | None = None, **kwargs: Any) -> Run:
+    """Simulate a kernel and time it.
+
+    Args:
+        kernel: a function under `nki.jit`, `"file.py:kernel"`, or a Case, which brings its own inputs.
+        args: the kernel's arguments: NumPy arrays or torch tensors (HBM tensors), numbers, anything else as it is.
+        sim: the options; `nkilab.Sim()` with the environment's precision where not given.
+        kwargs: the kernel's keyword arguments; those of a Case's `meta` are replaced.
+
+    Raises:
+        KernelError: an instruction cannot execute; names the kernel's line.
+        FindingsError: the kernel ran, but the checks found something (with `on_finding="raise"`).
+        UsageError: the kernel cannot be found, or a Case is given arguments.
+    """
+    sim = sim or default_sim()
+    if isinstance(kernel, str):
+        kernel = (None if args else case_named(kernel)) or kernel_named(kernel)
+    if isinstance(kernel, Case):
+        if args:
+            raise UsageError(f"case {kernel.name} brings its own inputs", fix="simulate its kernel: case.kernel")
+        args, kwargs, kernel = kernel.arguments(sim.seed), {**kernel.meta, **kwargs}, kernel.kernel
+    execution = execute(kernel, to_numpy(args), to_numpy(kwargs), sim)
+    run = _join(getattr(kernel, "__name__", "kernel"), execution)
+    return replace(run, outputs=to_torch(run.outputs)) if has_torch((args, kwargs)) else run
+
+
+def _join(kernel: str, execution: Execution) -> Run:
+    """Time an execution and make the run."""
+    sim, trace = execution.sim, execution.trace
+    columns = trace.columns()
+    timing = clock.time(columns, trace.names, sim.hardware)
+    joined = Joinable(columns, trace.names, timing, sim.hardware)
+    built = tables(joined, facts(kernel, sim, timing), execution.findings)
+    low, high = timing.range_ns
+    return Run(
+        kernel=kernel,
+        sim=sim,
+        outputs=execution.outputs[0],
+        findings=tuple(execution.findings),
+        profile=Profile.build(built, Origin("simulated", producer=f"nkilab {VERSION}")),
+        body_us=float(timing.body_ns) / 1e3,
+        total_us=float(timing.total_ns) / 1e3,
+        body_range_us=(float(low) / 1e3, float(high) / 1e3),
+        confidence=MappingProxyType({name: float(share) for name, share in timing.confidence.items()}),
+    )
+
+
+def facts(kernel: str, sim: Sim, timing: Any) -> dict[str, Any]:
+    """What the Metadata table says: the run's options and times, and the machine under the vendor's names."""
+    hw = sim.hardware
+    if hw is None:
+        raise UsageError("the simulator returned a run without its hardware table")
+    return {
+        "kernel": kernel,
+        "target": sim.target,
+        "nki": sim.nki,
+        "values": sim.values,
+        "precise": sim.precise,
+        "seed": sim.seed,
+        "hardware_hash": hw.hash(),
+        **{f"hardware.{key}": value for key, value in changes(hw).items()},
+        "body_ns": float(timing.body_ns),
+        "total_ns": float(timing.total_ns),
+        "body_low_ns": float(timing.range_ns[0]),
+        "body_high_ns": float(timing.range_ns[1]),
+        "is_simulation": True,
+        "instance_type": hw.name,
+        "hbm_ddr_bandwidth": hw.hbm.gbps * 1e9,
+        "tensor_engine_num_rows": hw.tensor.rows,
+        "tensor_engine_num_cols": hw.tensor.columns,
+        "tensor_engine_clock_freq": hw.tensor.clock_ghz,
+    }
