@@ -8,7 +8,7 @@ from .errors import SchemaError
 from .schema import TABLES, Table
 
 
-def conform(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
+def conform(name: str, frame: pl.LazyFrame, file: str = "") -> pl.LazyFrame:
     """`frame` with the columns of table `name` first, in order and typed; absent ones null; unknown ones kept behind.
 
     A table that the schema does not know is returned as it is.
@@ -21,12 +21,12 @@ def conform(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
     if table is None:
         return frame
     have = frame.collect_schema()
-    columns = [_column(table, column, dtype, have.get(column)) for column, dtype in table.polars.items()]
+    columns = [_column(table, column, dtype, have.get(column), file) for column, dtype in table.polars.items()]
     extra = [pl.col(column) for column in have if column not in table.polars]
     return frame.select(*columns, *extra)
 
 
-def _column(table: Table, name: str, want: type[pl.DataType], have: pl.DataType | None) -> pl.Expr:
+def _column(table: Table, name: str, want: type[pl.DataType], have: pl.DataType | None, file: str) -> pl.Expr:
     """The expression for one column of the schema, given the type that the source has for it."""
     if have is None or have == pl.Null:
         return pl.lit(None, dtype=want).alias(name)
@@ -35,13 +35,14 @@ def _column(table: Table, name: str, want: type[pl.DataType], have: pl.DataType 
     if have.is_nested():
         raise SchemaError(
             f"{table.name}.{name} holds {have}",
+            values=f"file {file}, field {table.name}.{name}" if file else "",
             rule=f"{table.name}.{name} is {want.__name__}",
             source=f"profile schema, table {table.name}",
         )
     return pl.col(name).cast(want, strict=True)
 
 
-def collect(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
+def collect(name: str, frame: pl.LazyFrame, file: str = "") -> pl.DataFrame:
     """Collect table `name`.
 
     Raises:
@@ -51,8 +52,9 @@ def collect(name: str, frame: pl.LazyFrame) -> pl.DataFrame:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        where = f"file {file}, field {name}: " if file else ""
         raise SchemaError(
-            f"table {name} does not fit its schema", values=first, source=f"profile schema, table {name}"
+            f"table {name} does not fit its schema", values=where + first, source=f"profile schema, table {name}"
         ) from error
 
 

@@ -79,9 +79,9 @@ class Profile:
         frames: dict[str, pl.LazyFrame] = {}
         collected: dict[str, pl.DataFrame] = {}
         for name, frame in tables.items():
-            typed = conform(name, frame.lazy())
+            typed = conform(name, frame.lazy(), origin.path)
             if isinstance(frame, pl.DataFrame):
-                collected[name] = collect(name, typed)
+                collected[name] = collect(name, typed, origin.path)
                 typed = collected[name].lazy()
             frames[name] = typed
         return cls(MappingProxyType(frames), origin, notes, collected)
@@ -112,7 +112,7 @@ class Profile:
             NotInProfileError: the source did not have it, or the schema knows no such table.
         """
         if name not in self.collected:
-            self.collected[name] = collect(name, self.scan(name))
+            self.collected[name] = collect(name, self.scan(name), self.origin.path)
         return self.collected[name]
 
     def rows(self, name: str) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from ..profile import Origin, Profile
 from . import device_json_parts as parts
 from .jsontables import frame, outline
 from .source import bytes_of, json_start, unreadable
+from .wire import malformed
 
 Build = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -59,13 +60,17 @@ def read(path: Path) -> Profile:
     unknown = []
     for span in outline(data, str(path), start):
         if span.name in _TABLES:
-            _add(tables, span.name, frame(data, str(path), span))
+            rows = frame(data, str(path), span)
+            try:
+                _add(tables, span.name, rows)
+            except pl.exceptions.PolarsError as error:
+                raise malformed(str(path), span.name, span.start, str(error).partition("\n")[0]) from error
         elif span.name not in _SILENT and span.rows.size:
             unknown.append(span.name)
             tables[span.name] = frame(data, str(path), span)
     if not any(name in tables for name in ("Instruction", "DmaPacket", "Summary", "Metadata")):
         raise unreadable(path, "JSON, but none of the tables of a device profile")
-    facts = Profile.build({"Metadata": tables["Metadata"]}, Origin("device-json")).facts if "Metadata" in tables else {}
+    facts = Profile.build({name: tables[name] for name in ("Metadata",) if name in tables}, Origin("device-json")).facts
     origin = Origin("device-json", str(path), facts.get("profiler_version", ""))
     return Profile.build(tables, origin, _notes(tables, unknown))
 
