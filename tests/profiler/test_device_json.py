@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from nkilab.errors import InputError
 from nkilab.profiler import Profile
 from nkilab.profiler.readers import device_json, jsontables, read
@@ -45,7 +46,9 @@ def test_source_locations_become_file_and_line(profile: Profile) -> None:
 
 
 def test_predecessors_become_flows(profile: Profile) -> None:
-    assert profile.table("Flow").select("in_id", "out_id", "dependency_type").rows() == [(10**18, 10**18 + 200, "FLOW_DEPENDENCE")]
+    assert profile.table("Flow").select("in_id", "out_id", "dependency_type").rows() == [
+        (10**18, 10**18 + 200, "FLOW_DEPENDENCE")
+    ]
 
 
 def test_packets_queues_and_flags(profile: Profile) -> None:
@@ -82,7 +85,10 @@ def test_log_lines_before_and_behind_the_object_are_skipped(tmp_path: Path) -> N
 
 
 def test_tables_read_in_blocks_equal_those_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [makers.instruction(10 * i, 10 * i + 5, "Tensor", "MATMUL", operands='a "quoted\\" [{x' * (i % 3)) for i in range(500)]
+    rows = [
+        makers.instruction(10 * i, 10 * i + 5, "Tensor", "MATMUL", operands='a "quoted\\" [{x' * (i % 3))
+        for i in range(500)
+    ]
     rows[-1]["elements"] = 8
     path = makers.write(tmp_path / "p.json", makers.device_json(instruction=rows))
     whole = device_json.read(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nkilab.profiler.analyses.intervals import Intervals, fresh_ns
 
 CELLS = 40
@@ -62,11 +65,13 @@ def test_gaps_and_clip_share_a_window(spans: Pairs, t0: int, t1: int) -> None:
 
 @given(pairs, st.lists(st.integers(0, CELLS), min_size=2, max_size=6, unique=True).map(sorted))
 def test_buckets_hold_the_time_between_their_borders(spans: Pairs, borders: list[int]) -> None:
-    expected = [grid(spans)[a:b].sum() for a, b in zip(borders, borders[1:], strict=False)]
+    expected = [grid(spans)[a:b].sum() for a, b in pairwise(borders)]
     assert np.allclose(of(spans).inside(borders), expected)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, CELLS), st.integers(0, CELLS)), max_size=15))
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, CELLS), st.integers(0, CELLS)), max_size=15)
+)
 def test_fresh_time_adds_up_to_the_union_of_every_group(rows: list[tuple[str | None, int, int]]) -> None:
     rows = [(key, min(s, e), max(s, e)) for key, s, e in rows]
     frame = pl.DataFrame(rows, schema={"key": pl.String, "start_ts": pl.Float64, "end_ts": pl.Float64}, orient="row")

@@ -14,7 +14,9 @@ GOLDEN = Path(__file__).parent / "golden" / "schema.json"
 def described() -> dict[str, Any]:
     """The schema as plain data."""
     return {
-        name: {c.name: " ".join(filter(None, (c.dtype.__name__, c.unit, "ours" if c.ours else ""))) for c in table.columns}
+        name: {
+            c.name: " ".join(filter(None, (c.dtype.__name__, c.unit, "ours" if c.ours else ""))) for c in table.columns
+        }
         for name, table in TABLES.items()
     }
 
@@ -22,7 +24,9 @@ def described() -> dict[str, Any]:
 def test_the_schema_is_the_golden_one_or_has_a_new_version() -> None:
     golden = json.loads(GOLDEN.read_text())
     same = golden["tables"] == described()
-    assert same or golden["version"] != SCHEMA_VERSION, "the schema changed: raise SCHEMA_VERSION and write the golden file anew"
+    assert same or golden["version"] != SCHEMA_VERSION, (
+        "the schema changed: raise SCHEMA_VERSION and write the golden file anew"
+    )
     assert same, f"write {GOLDEN.name} anew for version {SCHEMA_VERSION}"
     assert golden["version"] == SCHEMA_VERSION
 
