@@ -11,7 +11,7 @@ class Html(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: str | Html | None, **attributes: str | int | float | bool | None) -> Html:
+def tag(name: str, *children: str | Html | None, **attributes: str | float | bool | None) -> Html:
     """One element. Children that are plain text are escaped, None is left out.
 
     Attributes: a trailing underscore is dropped and others become hyphens (`class_`, `aria_label`); True is an

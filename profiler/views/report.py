@@ -62,7 +62,11 @@ def _timeline_section() -> Html:
     return tag(
         "section",
         tag("h2", "Timeline"),
-        tag("p", "Zoomed out, a column is as high as the share of its time that is busy. Press ? for the keys.", class_="note"),
+        tag(
+            "p",
+            "Zoomed out, a column is as high as the share of its time that is busy. Press ? for the keys.",
+            class_="note",
+        ),
         tag("div", tag("p", "The timeline needs JavaScript.", class_="note"), id="timeline"),
         id="section-timeline",
     )

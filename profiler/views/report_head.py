@@ -14,7 +14,7 @@ from .markup import Html, join, tag
 _FACTS = (
     ("target", "target"),
     ("instance_type", "instance"),
-    ("num_physical_cores", "cores"),
+    ("num_physical_cores", "physical cores"),
     ("nki", "NKI"),
     ("compiler_version", "compiler"),
     ("runtime_version", "runtime"),
@@ -52,7 +52,9 @@ def header(profile: Profile, heading: str) -> Html:
 
 
 def _switch() -> Html:
-    return tag("button", "◐ light / dark", id="scheme", type="button", hidden=True, aria_label="Switch between light and dark")
+    return tag(
+        "button", "◐ light / dark", id="scheme", type="button", hidden=True, aria_label="Switch between light and dark"
+    )
 
 
 def _confidence(profile: Profile) -> Html:
@@ -62,18 +64,29 @@ def _confidence(profile: Profile) -> Html:
     sentence = "Times are modelled, not measured."
     if body is not None and low is not None and high is not None:
         sentence += f" The kernel's {body / 1e3:,.2f} µs lie between {low / 1e3:,.2f} and {high / 1e3:,.2f} µs."
-    shares = {r["cost_class"]: r["share"] for r in profile.rows("CostClass").iter_rows(named=True) if r["share"] is not None}
+    shares = {
+        r["cost_class"]: r["share"] for r in profile.rows("CostClass").iter_rows(named=True) if r["share"] is not None
+    }
     if not shares:
         return tag("p", sentence, class_="note")
     known = [(name, shade, about, shares[name]) for name, shade, about in _COST if name in shares]
-    pieces = [tag("i", class_=f"fill-{theme.index(shade)}", style=f"width:{100 * share:.2f}%") for _, shade, _, share in known]
+    pieces = [
+        tag("i", class_=f"fill-{theme.index(shade)}", style=f"width:{100 * share:.2f}%") for _, shade, _, share in known
+    ]
     legend = [
-        tag("span", tag("i", class_=f"dot fill-{theme.index(shade)}"), f"{share:.0%} {name} ({about})") for name, shade, about, share in known
+        tag("span", tag("i", class_=f"dot fill-{theme.index(shade)}"), f"{share:.0%} {name} ({about})")
+        for name, shade, about, share in known
     ]
     return tag(
         "div",
         tag("p", f"{sentence} Share of modelled engine time by how well its costs are known:"),
-        tag("div", *pieces, class_="bar", role="img", aria_label=", ".join(f"{share:.0%} {name}" for name, _, _, share in known)),
+        tag(
+            "div",
+            *pieces,
+            class_="bar",
+            role="img",
+            aria_label=", ".join(f"{share:.0%} {name}" for name, _, _, share in known),
+        ),
         tag("p", *legend, class_="legend"),
         class_="confidence",
     )
@@ -82,9 +95,15 @@ def _confidence(profile: Profile) -> Html:
 def missing(profile: Profile, notes: Sequence[str]) -> Html:
     """What a reader must know before any number: what is missing, what the producer warned of, what the checks found."""
     warnings = profile.rows("Warning").select("category", "message").fill_null("")
-    said = [f"{row['category']}: {row['message']}" if row["category"] else row["message"] for row in warnings.to_dicts()]
+    said = [
+        f"{row['category']}: {row['message']}" if row["category"] else row["message"] for row in warnings.to_dicts()
+    ]
     gaps = [*profile.notes, *said, *notes]
-    first = tag("div", tag("h2", "Missing or doubtful"), tag("ul", *(tag("li", text) for text in gaps)), class_="gaps") if gaps else None
+    first = (
+        tag("div", tag("h2", "Missing or doubtful"), tag("ul", *(tag("li", text) for text in gaps)), class_="gaps")
+        if gaps
+        else None
+    )
     return join(first, findings(profile))
 
 
@@ -99,13 +118,17 @@ def findings(profile: Profile) -> Html | None:
 
 
 def _finding(row: dict[str, object]) -> Html:
-    where = f"{row['file']}:{row['line']}" + (f" in {row['function']}" if row["function"] else "") if row["file"] else None
+    where = (
+        f"{row['file']}:{row['line']}" + (f" in {row['function']}" if row["function"] else "") if row["file"] else None
+    )
     severity = "error" if row["severity"] == "error" else "warning"
     return tag(
         "article",
         tag("h3", tag("span", str(row["severity"]), class_=f"severity {severity}"), " ", tag("code", str(row["code"]))),
         tag("p", str(row["message"])),
         tag("p", tag("b", "Fix: "), str(row["fix"])) if row["fix"] else None,
-        tag("button", where, class_="place", type="button", data_file=str(row["file"]), data_line=str(row["line"])) if where else None,
+        tag("button", where, class_="place", type="button", data_file=str(row["file"]), data_line=str(row["line"]))
+        if where
+        else None,
         class_="finding",
     )

@@ -57,16 +57,19 @@ def numbers(profile: Profile) -> Html:
 
 def _cards(rows: dict[str, dict[str, Any]]) -> Html:
     present = [name for name in _CARDS if name in rows and rows[name]["value"] is not None]
+    if "mfu_estimated_percent" in present:
+        present = [name for name in present if name != "mfu_inst_estimated_percent"]
     return tag("div", *(_card(rows[name]) for name in present[:_MOST_CARDS]), class_="cards")
 
 
 def _card(row: dict[str, Any]) -> Html:
-    quotient = f" = {row['numerator']} ÷ ({row['denominator']})" if row["denominator"] else ""
+    formula = f"({row['numerator']}) ÷ ({row['denominator']})" if row["denominator"] else None
     return tag(
         "div",
         tag("div", _LABELS[row["metric"]], class_="label"),
         tag("div", value_text(row["value"], row["unit"]), class_="value"),
-        tag("div", f"{row['definition']}{quotient}", class_="definition"),
+        tag("div", row["definition"], class_="definition"),
+        tag("div", formula, class_="formula") if formula else None,
         class_="card",
     )
 
@@ -102,19 +105,33 @@ def _engines(profile: Profile) -> Html | None:
     several = len(parts) > 2
     blocks = [_core(part, several) for part in parts if several or part["core"][0] == ALL]
     note = "Active: share of the run in which the engine executes at least one instruction that is not a semaphore wait (union of spans ÷ total time)."
-    return tag("section", tag("h2", "Engine utilisation"), tag("p", note, class_="note"), tag("div", *blocks, class_="cores"), id="section-engines")
+    return tag(
+        "section",
+        tag("h2", "Engine utilisation"),
+        tag("p", note, class_="note"),
+        tag("div", *blocks, class_="cores"),
+        id="section-engines",
+    )
 
 
 def _core(rows: pl.DataFrame, several: bool) -> Html:
     core = rows["core"][0]
     name = "All cores (union)" if core == ALL else f"Core {core}"
-    return tag("div", tag("h3", name) if several else None, *(_engine(row) for row in rows.iter_rows(named=True)), class_="core")
+    return tag(
+        "div",
+        tag("h3", name) if several else None,
+        *(_engine(row) for row in rows.iter_rows(named=True)),
+        class_="core",
+    )
 
 
 def _engine(row: dict[str, Any]) -> Html:
     share = float(row["active"])
-    beside = [f"{written(row['active_ns'], 'us')} µs", f"{written(row['instructions'], 'count')} {'packets' if row['engine'] == 'DMA' else 'instructions'}"]
-    if row["mfu"] is not None:
+    beside = [
+        f"{written(row['active_ns'], 'us')} µs",
+        f"{written(row['instructions'], 'count')} {'packets' if row['engine'] == 'DMA' else 'instructions'}",
+    ]
+    if row["engine"] == "Tensor" and row["mfu"] is not None:
         beside.append(f"MFU {written(row['mfu'], 'percent')}")
     fill = tag("i", class_=f"fill-{theme.index(row['engine'])}", style=f"width:{100 * min(1.0, share):.2f}%")
     return tag(
@@ -133,7 +150,11 @@ def _all(answer: Summary) -> Html:
         tag(
             "tr",
             tag("td", tag("code", row["metric"])),
-            tag("td", written(row["value"], "number") if row["value"] is not None else row["text"] or "–", class_="number"),
+            tag(
+                "td",
+                written(row["value"], "number") if row["value"] is not None else row["text"] or "–",
+                class_="number",
+            ),
             tag("td", row["unit"] or ""),
             tag("td", row["by"] or ""),
             tag("td", row["definition"] or ""),

@@ -15,6 +15,7 @@ from . import theme
 from .markup import Html, join, tag
 
 _AROUND = 15
+_SHORT = 300
 _PIECES = (*((f"{name.lower()}_ns", name) for name in ENGINES), ("dma_ns", "DMA"))
 _NOTE = (
     "Instructions: durations of the line's instructions added up over engines, semaphore waits left out. "
@@ -35,12 +36,22 @@ def source(profile: Profile) -> Html:
     known = answer.rows.drop_nulls("file").with_columns(total=pl.sum_horizontal(name for name, _ in _PIECES))
     most = float(known["total"].to_numpy().max()) or 1.0
     listings = [_listing(file, texts.get(file), known.filter(pl.col("file") == file), most) for file in answer.files()]
-    return tag("section", tag("h2", "Source"), *remarks, tag("p", _NOTE, class_="note"), _legend(answer), *listings, id="section-source")
+    return tag(
+        "section",
+        tag("h2", "Source"),
+        *remarks,
+        tag("p", _NOTE, class_="note"),
+        _legend(answer),
+        *listings,
+        id="section-source",
+    )
 
 
 def _legend(answer: Lines) -> Html:
     used = [name for column, name in _PIECES if float(answer.rows[column].sum() or 0.0) > 0]
-    return tag("p", *(tag("span", tag("i", class_=f"dot fill-{theme.index(name)}"), name) for name in used), class_="legend")
+    return tag(
+        "p", *(tag("span", tag("i", class_=f"dot fill-{theme.index(name)}"), name) for name in used), class_="legend"
+    )
 
 
 def _listing(file: str, text: str | None, rows: pl.DataFrame, most: float) -> Html:
@@ -57,20 +68,26 @@ def _listing(file: str, text: str | None, rows: pl.DataFrame, most: float) -> Ht
         last = number
     heads = (("line", "n"), ("instr. µs", "t"), ("DMA µs", "t"), ("", "bar"), ("", "c"))
     head = tag("div", *(tag("span", name, class_=kind) for name, kind in heads), class_="row head")
-    return join(tag("h3", tag("code", file)), absent, tag("div", tag("div", head, *drawn, class_="code"), class_="listing"))
+    return join(
+        tag("h3", tag("code", file)), absent, tag("div", tag("div", head, *drawn, class_="code"), class_="listing")
+    )
 
 
 def _shown(costs: dict[int, dict[str, Any]], length: int) -> list[int]:
-    """Line numbers to list: those near a line with time, all lines with time where there is no text."""
+    """Line numbers to list: a short file whole, else the lines near one with time; those with time where there is no text."""
     if not length:
         return sorted(costs)
+    if length <= _SHORT:
+        return list(range(1, length + 1))
     near = {n for number in costs for n in range(number - _AROUND, number + _AROUND + 1)}
     return [n for n in range(1, length + 1) if n in near]
 
 
 def _row(file: str, number: int, code: str, cost: dict[str, Any] | None, most: float) -> Html:
     if cost is None:
-        return tag("div", tag("span", str(number), class_="n"), *[tag("span")] * 3, tag("code", code or " "), class_="row")
+        return tag(
+            "div", tag("span", str(number), class_="n"), *[tag("span")] * 3, tag("code", code or " "), class_="row"
+        )
     pieces = [
         tag("i", class_=f"fill-{theme.index(name)}", style=f"width:{100 * cost[column] / most:.2f}%")
         for column, name in _PIECES
@@ -93,6 +110,8 @@ def _row(file: str, number: int, code: str, cost: dict[str, Any] | None, most: f
 
 def _title(cost: dict[str, Any]) -> str:
     """What the pointer shows: count, share and time per engine."""
-    parts = [f"{written(cost['instructions'], 'count')} instructions, {written(cost['share'], 'percent')} of instruction time"]
+    parts = [
+        f"{written(cost['instructions'], 'count')} instructions, {written(cost['share'], 'percent')} of instruction time"
+    ]
     parts += [f"{name} {written(cost[column], 'us')} µs" for column, name in _PIECES if cost[column]]
     return "; ".join(parts)

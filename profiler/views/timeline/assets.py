@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from .. import theme
 
-MODULES = ("model.js", "paint.js", "panel.js", "timeline.js")
+MODULES = ("model.js", "paint.js", "panel.js", "input.js", "timeline.js")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 
 

@@ -6,7 +6,6 @@ import gzip
 import json
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from ...analyses.lines import lines
@@ -15,10 +14,10 @@ from ...schema import ENGINES
 from .. import theme
 from . import counters, encode, spans
 from .encode import Field
+from .gather import MOST_PACKETS, dependences, gather
 from .spans import Spans
 
 SCHEMA = "nkilab.timeline/1"
-MOST_PACKETS = 600_000
 
 
 def timeline(profile: Profile, title: str = "", *, most_packets: int = MOST_PACKETS) -> dict[str, Any]:
@@ -29,24 +28,17 @@ def timeline(profile: Profile, title: str = "", *, most_packets: int = MOST_PACK
         title: shown above the timeline.
         most_packets: with more DMA packets than this the DMA engines' tracks are left out, and a note says so.
     """
-    notes = list(_missing(profile))
-    parts = _parts(profile, most_packets, notes)
-    device = counters.device(profile)
-    zero = _host_zero(profile) if not parts else None
-    if zero is not None:
-        parts = [part for part in (spans.host(profile, zero),) if part.frame.height]
-        device = counters.host(profile, zero)
-    elif profile.has("SystemProfileEvents"):
-        notes.append("Host events are on another clock than the device's and are not drawn here.")
+    drawn = gather(profile, most_packets)
+    parts = drawn.spans
     everything = pl.concat([part.frame.select(spans.COLUMNS) for part in parts]) if parts else spans.nothing()
     table = _lines(everything)
     return {
         "schema": SCHEMA,
         "title": title,
         "modelled": profile.origin.simulated,
-        "time": {"unit": "ns", "tick": encode.TICK_NS, "end": _end(everything, device)},
+        "time": {"unit": "ns", "tick": encode.TICK_NS, "end": _end(everything, drawn.counters)},
         "classes": [{"name": s.name, "light": s.light, "dark": s.dark} for s in theme.SHADES],
-        "tracks": [*_span_tracks(everything), *map(_counter_track, device)],
+        "tracks": [*_span_tracks(everything), *map(_counter_track, drawn.counters)],
         "spans": _span_columns(everything, table),
         "details": _details(parts),
         "flows": _flows(profile, parts),
@@ -57,7 +49,7 @@ def timeline(profile: Profile, title: str = "", *, most_packets: int = MOST_PACK
             "times": _line_times(profile, table),
         },
         "sources": profile.rows("Source").select("file", "text").drop_nulls().to_dicts(),
-        "notes": notes,
+        "notes": list(drawn.notes),
     }
 
 
@@ -67,41 +59,10 @@ def pack(data: dict[str, Any]) -> bytes:
     return gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)
 
 
-def _parts(profile: Profile, most_packets: int, notes: list[str]) -> list[Spans]:
-    """The spans of the device, tables without rows left out."""
-    executed = spans.instructions(profile)
-    issuers = executed.frame.select("key", "file", "line", "function")
-    parts = [executed, spans.transfers(profile, issuers), spans.collectives(profile), spans.throttles(profile)]
-    count = profile.rows("DmaPacket").height
-    if count <= most_packets:
-        parts.append(spans.packets(profile))
-    else:
-        notes.append(f"{count:,} DMA packets are more than the timeline draws; the transfers per queue are shown.")
-    return [part for part in parts if part.frame.height]
-
-
-def _missing(profile: Profile) -> list[str]:
-    """What a reader would look for and this profile does not hold, said in one sentence each."""
-    rules = (
-        (("Instruction",), "No instructions in this profile: engine tracks are absent."),
-        (("Instruction", "line"), "No source lines in this profile: nothing links instructions to a kernel's lines."),
-        (("Flow",), "No dependences between instructions in this profile: no arrows."),
-        (("DmaPacketAggregated",), "No DMA transfers in this profile: queue tracks are absent."),
-    )
-    return [sentence for need, sentence in rules if not profile.has(*need)]
-
-
-def _end(frame: pl.DataFrame, drawn: list[counters.Counter]) -> float:
+def _end(frame: pl.DataFrame, drawn: tuple[counters.Counter, ...]) -> float:
     """End of the last span or sample, ns."""
     ends = [frame["end"].max(), *(counter.frame["t"].max() for counter in drawn)]
     return max((float(end) for end in ends if isinstance(end, (int, float))), default=0.0)
-
-
-def _host_zero(profile: Profile) -> int | None:
-    """Unix time in ns of the first host event or sample, None if there is none."""
-    columns = (("SystemProfileEvents", "start_ts"), ("CpuUsage", "timestamp"), ("HostMemUsage", "timestamp"))
-    starts = [profile.table(table)[column].min() for table, column in columns if profile.has(table, column)]
-    return min((start for start in starts if isinstance(start, int)), default=None)
 
 
 def _span_tracks(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -112,7 +73,14 @@ def _span_tracks(frame: pl.DataFrame) -> list[dict[str, Any]]:
         .agg(first=pl.col("row").min(), count=pl.len())
     )
     return [
-        {"kind": "spans", "group": r["group"], "name": r["track"], "order": r["order"], "first": r["first"], "count": r["count"]}
+        {
+            "kind": "spans",
+            "group": r["group"],
+            "name": r["track"],
+            "order": r["order"],
+            "first": r["first"],
+            "count": r["count"],
+        }
         for r in runs.iter_rows(named=True)
     ]
 
@@ -133,7 +101,12 @@ def _counter_track(counter: counters.Counter) -> dict[str, Any]:
 
 def _lines(frame: pl.DataFrame) -> pl.DataFrame:
     """The source lines that spans name, in order of file and line."""
-    return frame.select("file", "line", "function").drop_nulls(["file", "line"]).unique(["file", "line"]).sort("file", "line")
+    return (
+        frame.select("file", "line", "function")
+        .drop_nulls(["file", "line"])
+        .unique(["file", "line"])
+        .sort("file", "line")
+    )
 
 
 def _line_times(profile: Profile, table: pl.DataFrame) -> list[dict[str, Any]]:
@@ -165,7 +138,7 @@ def _span_columns(frame: pl.DataFrame, table: pl.DataFrame) -> dict[str, Field |
     }
 
 
-def _details(parts: list[Spans]) -> list[dict[str, Any]]:
+def _details(parts: tuple[Spans, ...]) -> list[dict[str, Any]]:
     """Detail columns, each over the run of spans that its table filled."""
     details, first = [], 0
     for part in parts:
@@ -175,31 +148,12 @@ def _details(parts: list[Spans]) -> list[dict[str, Any]]:
     return details
 
 
-def _flows(profile: Profile, parts: list[Spans]) -> dict[str, Field | int]:
+def _flows(profile: Profile, parts: tuple[Spans, ...]) -> dict[str, Field | int]:
     """Dependences between spans, both ends known, sorted by the one that waits."""
-    ids, first = [], 0
-    for part in parts:
-        rows = pl.Series("row", np.arange(first, first + part.frame.height), dtype=pl.Int64)
-        family = "dma" if part.table == "DmaPacketAggregated" else part.table.lower()
-        ids.append(part.frame.select("key", pl.lit(family).alias("family")).with_columns(rows).drop_nulls("key"))
-        first += part.frame.height
-    if not profile.has("Flow") or not ids:
-        return {"count": 0, "offset": encode.integers([]), "to": encode.integers([]), "kind": encode.text(pl.Series([], dtype=pl.String))}
-    table = pl.concat(ids).unique(["key", "family"], maintain_order=True)
-    flows = profile.table("Flow").with_columns(_family("in_table").alias("in_family"), _family("out_table").alias("out_family"))
-    for end in ("in", "out"):
-        known = table.rename({"key": f"{end}_id", "family": f"{end}_family", "row": f"{end}_row"})
-        flows = flows.join(known, on=[f"{end}_id", f"{end}_family"], how="inner")
-    flows = flows.sort("out_row", "in_row")
+    flows = dependences(profile, parts)
     return {
         "count": flows.height,
         "offset": encode.integers((flows["in_row"] - flows["out_row"]).to_numpy()),
         "to": encode.integers(flows["out_row"].to_numpy()),
         "kind": encode.text(flows["dependency_type"]),
     }
-
-
-def _family(column: str) -> pl.Expr:
-    """Which spans a flow's table names: the vendor writes `instruction` and `dma_block`, nkilab its table names."""
-    name = pl.col(column).str.to_lowercase()
-    return pl.when(name.str.starts_with("dma")).then(pl.lit("dma")).otherwise(name)

@@ -44,7 +44,9 @@ def text(values: pl.Series) -> Field:
 
 def codes(values: pl.Series, words: pl.Series) -> npt.NDArray[np.int64]:
     """Position of each value in `words`, -1 where it is null or not there."""
-    table = pl.DataFrame({"word": words, "code": np.arange(len(words))}, schema={"word": values.dtype, "code": pl.Int64})
+    table = pl.DataFrame(
+        {"word": words, "code": np.arange(len(words))}, schema={"word": values.dtype, "code": pl.Int64}
+    )
     found = values.alias("word").to_frame().join(table, on="word", how="left", maintain_order="left")["code"]
     return found.fill_null(-1).to_numpy()
 
@@ -59,15 +61,13 @@ def column(values: pl.Series) -> Field:
 
 
 def _varint(values: npt.NDArray[np.int64]) -> bytes:
-    """Unsigned numbers below 2**63 in groups of seven bits, lowest first; the top bit says that more follow."""
-    groups = np.empty((values.size, 9), dtype=np.uint8)
-    for place in range(9):
-        groups[:, place] = (values >> (7 * place)) & 0x7F
-    length = np.maximum(1, 9 - np.argmax(groups[:, ::-1] != 0, axis=1))
-    length[~groups.any(axis=1)] = 1
-    place = np.arange(9)
-    groups[place < (length - 1)[:, None]] |= 0x80
-    return groups[place < length[:, None]].tobytes()
+    """Numbers from 0 below 2**63 in groups of seven bits, lowest first; the top bit says that more follow."""
+    places = np.arange(9)
+    groups = ((values[:, None] >> (7 * places)) & 0x7F).astype(np.uint8)
+    length = np.maximum(1, ((groups != 0) * (places + 1)).max(axis=1, initial=0))[:, None]
+    groups[places < length - 1] |= 0x80
+    used: npt.NDArray[np.uint8] = groups[places < length]
+    return used.tobytes()
 
 
 def _base64(data: bytes) -> str:

@@ -68,7 +68,7 @@ export function prepare(canvas, width, height) {
 
 /** Times at which the ruler has a line, and the distance between them. */
 export function rulerTimes(view) {
-  const rough = (view.t1 - view.t0) / Math.max(2, view.width / 110);
+  const rough = (view.t1 - view.t0) / Math.max(2, view.width / 84);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough);
   const times = [];

@@ -15,6 +15,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 const DETAIL_NAMES = {
+  compiler_opcode: "instruction",
   evt_wait_time_ns: "semaphore wait (as recorded)",
   ready_ts: "operands ready at",
   raw_flops: "FLOPs",

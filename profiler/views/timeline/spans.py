@@ -17,6 +17,7 @@ _TYPES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("order", "class", "line", "key"), pl.Int64),
 }
 _INSTRUCTION = {
+    "compiler_opcode": "",
     "operands": "",
     "evt_wait_time_ns": "ns",
     "ready_ts": "ns",
@@ -159,7 +160,11 @@ def throttles(profile: Profile) -> Spans:
         order=_core_order() + 5,
         name=pl.format("{} of {}", "k", "n"),
         id=pl.lit(None, dtype=pl.Int64),
-        **{"class": pl.when(pl.col("k") < pl.col("n")).then(theme.index("Throttled")).otherwise(theme.index("Full rate"))},
+        **{
+            "class": pl.when(pl.col("k") < pl.col("n"))
+            .then(theme.index("Throttled"))
+            .otherwise(theme.index("Full rate"))
+        },
     )
     return _spans("Throttle", frame, {})
 
@@ -209,7 +214,13 @@ def _engine_class(engine: pl.Expr) -> pl.Expr:
         pl.col("tensor_instruction_type").str.to_uppercase() == "TRANSPOSE"
     ).fill_null(value=False)
     waits = pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)
-    return pl.when(waits).then(theme.index("Waiting")).when((engine == "Tensor") & moving).then(theme.index("Tensor: weights and transposes")).otherwise(plain)
+    return (
+        pl.when(waits)
+        .then(theme.index("Waiting"))
+        .when((engine == "Tensor") & moving)
+        .then(theme.index("Tensor: weights and transposes"))
+        .otherwise(plain)
+    )
 
 
 def _core(prefix: str) -> pl.Expr:
@@ -261,7 +272,9 @@ def _chains(frame: pl.DataFrame, key: str, parent: str, joiner: str, deepest: in
         up = rows.select(pl.col(key).alias(parent), pl.col("text").alias("_up"), pl.col(parent).alias("_next"))
         chain = chain.join(up, on=parent, how="left", maintain_order="left").select(
             key,
-            text=pl.when(pl.col("_up").is_null()).then("text").otherwise(pl.concat_str("text", "_up", separator=joiner)),
+            text=pl.when(pl.col("_up").is_null())
+            .then("text")
+            .otherwise(pl.concat_str("text", "_up", separator=joiner)),
             **{parent: pl.col("_next")},
         )
     return chain.select(key, "text")
