@@ -1,0 +1,181 @@
+"""Decoded records as the tables of the profile schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..neff.program import Neff, queue_name
+from .clocks import ns
+from .events import Executed, Packets
+from .metadata import Graph
+from .opcodes import ENGINES
+from .program_table import COLUMNS, ProgramTable
+
+Ints = NDArray[np.int64]
+
+_TABLE_QUEUE = 14
+_QUEUE_TYPES = {2: "weights"}
+_MEMORY = {
+    "generic": "Generic", "pe": "Tensor Instructions", "act": "Scalar Instructions", "pool": "GpSimd Instructions",
+    "io": "IO", "spill": "DRAM Spill", "weight": "Weights", "profiler buffers": "Profiler Buffers",
+    "act table": "Scalar Table", "dve": "Vector Instructions", "sp": "Sync Instructions",
+    "shared scratchpad": "Shared Scratchpad", "tensor": "Tensors", "ucode": "Ucode lib", "pool stdio": "GpSimd STDIO",
+    "collectives": "Collectives", "scratchpad": "Scratchpad", "xt cc": "XT CC (unused)",
+    "dma rings runtime": "DMA Rings Runtime", "dma rings spill": "DMA Rings Spill", "dma rings io": "DMA Rings IO",
+    "dma rings collectives": "DMA Rings Collectives",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The execution on the device's clock, picoseconds: its start, and its length or None."""
+
+    start: int
+    length: int | None
+
+    def holds(self, start: Ints, end: Ints) -> NDArray[np.bool_]:
+        """Which spans lie in it whole."""
+        inside = (start >= self.start) & (end >= start)
+        return inside & (end - self.start <= self.length) if self.length is not None else inside
+
+    def ns(self, time: Ints) -> NDArray[np.float64]:
+        """Nanoseconds since the start."""
+        return ns(time - self.start)
+
+
+def _spans(window: Window, start: Ints, end: Ints) -> dict[str, NDArray[np.float64]]:
+    """The three columns of a span."""
+    return {"start_ts": window.ns(start), "end_ts": window.ns(end), "duration_ns": ns(end - start)}
+
+
+def instructions(ran: Executed, core: int, window: Window, table: ProgramTable, clock_ghz: float | None) -> pl.DataFrame:
+    """Instruction rows of one core, in order of start. Ids are given later, over all cores."""
+    ran = ran.take(window.holds(ran.start, ran.end) & (ran.pc >= 0))
+    order = np.argsort(ran.start, kind="stable")
+    columns = (ran.engine, ran.pc, ran.start, ran.end, ran.wait)
+    engine, pc, start, end, wait = (column[order] for column in columns)
+    static = table.rows.select(COLUMNS)[table.first[core, engine] + pc]
+    names = pl.Series(ENGINES).gather(engine)
+    matmul = static["opcode"] == "MATMUL"
+    moving = pl.DataFrame(_spans(window, start, end)).with_columns(
+        engine=names,
+        timeline_track=pl.Series(["TensorMatrix"]).new_from_index(0, len(pc)).zip_with(matmul, names),
+        pcore_idx=pl.lit(core, pl.Int64),
+        pc=pl.Series(pc),
+        evt_wait_time_ns=_waits(wait, clock_ghz),
+    )
+    location = pl.when(pl.col("line").is_not_null()).then(pl.format("{}:{}", "file", "line"))
+    return moving.hstack(static).with_columns(nki_source_location=location)
+
+
+def _waits(cycles: Ints, clock_ghz: float | None) -> pl.Series:
+    """Wait counters in ns, to the picosecond, in the single precision in which the vendor's tool divides."""
+    if clock_ghz is None:
+        return pl.Series([None], dtype=pl.Float64).new_from_index(0, len(cycles))
+    ps = np.floor(cycles.astype(np.float32) * np.float32(1000) / np.float32(clock_ghz))
+    return pl.Series(ps.astype(np.float64) / 1000)
+
+
+def active(rows: pl.DataFrame) -> pl.DataFrame:
+    """ActiveTime: the union of each engine's instructions on each core. Spans that touch are one."""
+    if rows.is_empty():
+        return pl.DataFrame()
+    rows = rows.select("engine", "pcore_idx", "start_ts", "end_ts").sort("pcore_idx", "engine", "start_ts")
+    before = pl.col("end_ts").cum_max().shift(1).over("pcore_idx", "engine")
+    begins = (before.is_null() | (pl.col("start_ts") > before)).cum_sum()
+    spans = rows.with_columns(span=begins).group_by("span", maintain_order=True)
+    merged = spans.agg(pl.first("engine", "pcore_idx", "start_ts"), pl.max("end_ts")).drop("span")
+    return merged.with_columns(duration_ns=pl.col("end_ts") - pl.col("start_ts"))
+
+
+def dma(found: Packets, graph: Graph, window: Window) -> tuple[pl.DataFrame, int]:
+    """DmaPacket rows of one core, in order of start, and how many packets of busy table rings were left out.
+
+    The runtime's own ring on each DMA engine (queue 14: instruction fetch and tables) is left out where one of its
+    packets straddles the start of the execution, as the vendor's tool does; rings that carry data never are.
+    """
+    straddles = (found.start < window.start) & (found.end > window.start) & (found.queue == _TABLE_QUEUE)
+    busy = np.isin(found.engine, found.engine[straddles]) & (found.queue == _TABLE_QUEUE)
+    inside = window.holds(found.start, found.end)
+    kept = found.take(inside & ~busy)
+    order = np.argsort(kept.start, kind="stable")
+    start, end, size = kept.start[order], kept.end[order], kept.size[order]
+    engine, queue = kept.engine[order], kept.queue[order]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(end > start, size * 1e12 / (end - start), np.nan)
+    frame = pl.DataFrame(_spans(window, start, end)).with_columns(
+        pcore_idx=pl.lit(graph.core, pl.Int64),
+        engine_idx=pl.Series(engine),
+        queue_idx=pl.Series(queue),
+        read_bytes=pl.Series(size),
+        write_bytes=pl.Series(size),
+        transfer_bytes=pl.Series(size),
+        throughput=pl.Series(rate).fill_nan(None),
+        crc=pl.Series(kept.crc[order]),
+    )
+    return frame.join(_rings(graph), on="queue_idx", how="left", maintain_order="left"), int((inside & busy).sum())
+
+
+def _rings(graph: Graph) -> pl.DataFrame:
+    """Name and kind of each queue index on one core; null where the file names none, or kinds are not proven."""
+    names = {queue.index: queue_name(queue.name) for queue in reversed(graph.queues) if queue.index != _TABLE_QUEUE}
+    rows = [(index, name, _kind(name)) for index, name in names.items()] + [(_TABLE_QUEUE, None, "instruction")]
+    return pl.DataFrame(rows, {"queue_idx": pl.Int64, "queue_name": pl.String, "queue_type": pl.String}, orient="row")
+
+
+def _kind(name: str) -> str | None:
+    """software_dynamic or hardware_dynamic, from the queue's name."""
+    return {"Dynamic": "software_dynamic", "DynamicHW": "hardware_dynamic"}.get("Dynamic" + name.rpartition("Dynamic")[2] if "Dynamic" in name else "")
+
+
+def semaphores(changes: tuple[Ints, Ints, Ints], graph: Graph, window: Window, neff: Neff | None) -> pl.DataFrame:
+    """SemaphoreUpdate rows of one core, in order of time."""
+    time, index, value = changes
+    keep = np.flatnonzero(window.holds(time, time))
+    keep = keep[np.argsort(time[keep], kind="stable")]
+    names = neff.semaphores.get(graph.name, {}) if neff else {}
+    shown = pl.Series([f"S[{i}] ({names[i]})" if i in names else str(i) for i in range(256)])
+    columns = {"timestamp": window.ns(time[keep]), "id": shown.gather(index[keep]), "value": value[keep]}
+    return pl.DataFrame(columns).with_columns(pcore_idx=pl.lit(graph.core, pl.Int64))
+
+
+def throttles(found: tuple[Ints, Ints, Ints, Ints], graph: Graph, window: Window) -> pl.DataFrame:
+    """Throttle rows of one core: each window lasts until the next, the last until the last whole nanosecond."""
+    time, k, n, kind = found
+    end = np.append(time[1:], window.start + (window.length or 0) // 1000 * 1000) if len(time) else time
+    keep = window.holds(time, time)
+    if window.length is None and len(time):
+        keep[-1] = False
+    columns = {
+        "timestamp": window.ns(time[keep]),
+        "duration": ns(np.maximum(end - time, 0)[keep]),
+        "k": k[keep],
+        "n": n[keep],
+        "type": kind[keep],
+    }
+    return pl.DataFrame(columns).with_columns(pcore_idx=pl.lit(graph.core, pl.Int64))
+
+
+def queues(graph: Graph) -> pl.DataFrame:
+    """DmaQueuesInfo: one row per queue name, with its last engine, as the vendor's table has it."""
+    last = {queue.name: queue for queue in graph.queues}
+    rows = [
+        (queue_name(q.name), _QUEUE_TYPES.get(q.type), graph.core, q.index, q.engine, q.channel if q.channel >= 0 else None)
+        for q in last.values()
+    ]
+    schema = {
+        "name": pl.String, "type": pl.String, "pcore_idx": pl.Int64, "idx": pl.Int64, "engine_idx": pl.Int64,
+        "dram_channel": pl.Int64,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema, orient="row")
+
+
+def memory(graph: Graph) -> pl.DataFrame:
+    """HbmUsageSummaryByType of one core, with the vendor's names and its total."""
+    rows = [(graph.nc, _MEMORY.get(name, name), size) for _, size, name in graph.memory if name]
+    rows += [(graph.nc, "Total", sum(size for *_, size in rows))] if rows else []
+    return pl.DataFrame(rows, {"neuroncore_idx": pl.Int64, "usage_type": pl.String, "usage_bytes": pl.Int64}, orient="row")

@@ -1,0 +1,111 @@
+"""One row per instruction of the program as it lay in device memory: what it is, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..neff.debug_info import BIR_SCHEMA
+from ..neff.program import Neff
+from ..neff.stacks import Stacks
+from ..wire import Source
+from . import opcodes
+from .code import compiler_pcs, image
+from .metadata import Capture, Graph
+from .operands import SCHEMA as OPERANDS
+from .operands import decode
+
+Ints = NDArray[np.int64]
+
+_PSEUDO = {0xD4: "PSEUDO_DMA_DIRECT2D"}
+_REGULAR = pl.when(pl.col("raw_bir_id").is_not_null()).then(pl.lit("REGULAR"))
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramTable:
+    """The program of all cores and engines.
+
+    Attributes:
+        rows: one row per instruction, the columns of Instruction that do not change from one execution to the next.
+        first: row of pc 0 by [core, engine].
+        unknown: opcode bytes without a proven name.
+        mismatches: instructions whose opcode differs from the NEFF's program and that the runtime does not rewrite.
+    """
+
+    rows: pl.DataFrame
+    first: NDArray[np.int64]
+    unknown: tuple[int, ...]
+    mismatches: int
+
+
+def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: Stacks) -> ProgramTable:
+    """Decode every engine's program of every core."""
+    parts, unknown, height, mismatches = [], set(), 0, 0
+    first = np.zeros((len(capture.graphs), len(opcodes.ENGINES)), np.int64)
+    for graph in capture.graphs:
+        for engine in range(len(opcodes.ENGINES)):
+            first[graph.core, engine] = height
+            part, codes, wrong = _engine(source, graph, engine, neff)
+            parts.append(part)
+            unknown.update(opcodes.unknown(codes))
+            mismatches += wrong
+            height += part.height
+    rows = stacks.locate(pl.concat(parts)) if parts else pl.DataFrame()
+    return ProgramTable(rows, first, tuple(sorted(unknown)), mismatches)
+
+
+def _engine(source: Source, graph: Graph, engine: int, neff: Neff | None) -> tuple[pl.DataFrame, NDArray[np.uint8], int]:
+    """The program of one engine on one core, its opcode bytes, and how many differ from the NEFF's."""
+    raw, compiled = image(source, graph, engine), compiler_pcs(graph, engine)
+    names: Mapping[int, str] = neff.semaphores.get(graph.name, {}) if neff else {}
+    own = min((index for index, name in names.items() if name == "GpSimd"), default=0)
+    original = _originals(neff.image(graph.name, engine) if neff else b"", compiled)
+    code = raw[:, 0].copy()
+    wrong = (original >= 0) & (original != code) & ~np.isin(original, _LOWERED)
+    columns = {
+        "opcode": opcodes.names(code),
+        "compiler_pc": pl.Series(compiled).replace(-1, None),
+        "compiler_opcode": pl.Series(original).replace_strict(_PSEUDO, default=None, return_dtype=pl.String),
+        "raw_bir_id": pl.Series(_bir_ids(neff, graph.name, engine, compiled)).replace(-1, None),
+    }
+    known = pl.DataFrame(columns).hstack(decode(raw, names, own))
+    known = known.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR))
+    return _with_names(known, neff, graph.name, engine), code, int(wrong.sum())
+
+
+# Opcodes of the compiler that the runtime rewrites into others: seen in every NEFF with its NTFF.
+_LOWERED = (0xC1, 0xCE, 0xD4)
+
+
+def _originals(flat: bytes, compiled: Ints) -> Ints:
+    """The compiler's opcode byte of each instruction, -1 where there is none."""
+    codes = np.frombuffer(flat[: len(flat) // 64 * 64], np.uint8).reshape(-1, 64)[:, 0].astype(np.int64)
+    inside = (compiled >= 0) & (compiled < len(codes))
+    return np.where(inside, np.append(codes, -1)[np.where(inside, compiled, len(codes))], -1)
+
+
+def _bir_ids(neff: Neff | None, core: str, engine: int, compiled: Ints) -> Ints:
+    """The BIR id of each instruction, -1 without one."""
+    debug = neff.debug.get((core, engine)) if neff else None
+    if debug is None:
+        return np.full(len(compiled), -1, np.int64)
+    inside = (compiled >= 0) & (compiled < len(debug.bir))
+    return np.where(inside, np.append(debug.bir, -1)[np.where(inside, compiled, len(debug.bir))], -1)
+
+
+def _with_names(rows: pl.DataFrame, neff: Neff | None, core: str, engine: int) -> pl.DataFrame:
+    """BIR name and source line of each instruction."""
+    debug = neff.debug.get((core, engine)) if neff else None
+    if debug is None:
+        return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in BIR_SCHEMA.items() if name != "raw_bir_id").with_columns(bir_id=pl.lit(None, pl.String))
+    number = core.removeprefix("sg")
+    prefix = f"sg{int(number):04d}:" if number.isdecimal() and len(number) < 5 else f"{core}:"
+    named = rows.join(debug.instructions, on="raw_bir_id", how="left", maintain_order="left")
+    return named.with_columns(bir_id=prefix + pl.col("raw_bir_id").cast(pl.String))
+
+
+COLUMNS = ("opcode", "compiler_pc", "compiler_opcode", *OPERANDS, *BIR_SCHEMA, "bir_id", "stack_frame_id", "iteration_variable_id")
