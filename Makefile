@@ -37,7 +37,7 @@ test-torch: $(TORCH_STAMP)
 check: $(STAMP) links
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy
+	cd $(LINKS) && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
 	$(BIN)/python -m pytest -q tests/project/test_imports.py
 
 bench: $(STAMP)

@@ -58,8 +58,9 @@ def dtype(name: str) -> np.dtype[Any]:
 
 def rounding(kind: np.dtype[Any]) -> float:
     """The distance from 1 to the next larger number of a floating type; 0 for integers and booleans."""
+    finfo: Any = ml_dtypes.finfo
     try:
-        return float(ml_dtypes.finfo(kind).eps)
+        return float(finfo(kind).eps)
     except ValueError:
         return 0.0
 

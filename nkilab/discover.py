@@ -60,7 +60,7 @@ def kernel_named(target: str) -> Callable[..., Any]:
     """
     path, name = split(target)
     module = load_file(path)
-    found = getattr(module, name, None) if name else None
+    found: Callable[..., Any] | None = getattr(module, name, None) if name else None
     if callable(found):
         return found
     names = functions_in(module)

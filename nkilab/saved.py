@@ -52,7 +52,8 @@ def _write(run: Run, folder: Path) -> None:
     leaves: list[Array] = []
     structure = _flatten(to_numpy(run.outputs), leaves)
     # NumPy's file format does not know the narrow floats: their bytes are written, their names stand in run.json.
-    np.savez(folder / OUTPUTS, **{f"a{n}": _carried(leaf) for n, leaf in enumerate(leaves)})
+    carried: dict[str, Any] = {f"a{n}": _carried(leaf) for n, leaf in enumerate(leaves)}
+    np.savez(folder / OUTPUTS, **carried)
     sim, hardware = run.sim, run.sim.hardware
     manifest = {
         "schema": SCHEMA,

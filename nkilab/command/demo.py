@@ -50,7 +50,7 @@ COMMANDS: dict[str, Callable[..., Result]] = {"demo": demo}
 def _row(case: Case, run: Run, comparison: Comparison | None) -> dict[str, Any]:
     """The numbers of one step."""
     instructions = run.profile.table("Instruction")
-    hbm = instructions["hbm_read_bytes"].sum() + instructions["hbm_write_bytes"].sum()
+    hbm = sum(int(instructions[name].sum()) for name in ("hbm_read_bytes", "hbm_write_bytes"))
     return {
         "step": case.name,
         "modelled_us": run.body_us,
@@ -68,7 +68,8 @@ def utilization(case: Case, run: Run) -> float | None:
     """Useful FLOPs over what TensorE could do in bf16 in the modelled body; None where the case does not count them."""
     if case.useful_flops is None or run.sim.hardware is None:
         return None
-    return case.useful_flops / (run.body_us * 1e-6 * run.sim.hardware.tensor.tflops_bf16 * 1e12)
+    peak = run.sim.hardware.tensor.tflops_bf16 * 1e12
+    return float(case.useful_flops / (run.body_us * 1e-6 * peak))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
