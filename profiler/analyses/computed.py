@@ -158,14 +158,11 @@ def _bytes(p: Profile, _: Machine, __: Values) -> Values:
     """Bytes that instructions, DMA triggers among them, moved."""
     rows = p.rows("Instruction")
     found = {name: total for name in _BYTES if (total := _total(rows, name)) is not None}
-    moved = _total(rows, "psum_read_sbuf_write_bytes")
-    if moved is None or "is_psum_read_sbuf_write" not in rows.columns:
+    if not {"psum_read_bytes", "sbuf_write_bytes"} <= set(found):
         return dict(found)
-    return {
-        **found,
-        "psum_read_sbuf_write_bytes": moved,
-        "psum_read_sbuf_write_count": int(added(rows["is_psum_read_sbuf_write"])),
-    }
+    both = rows.filter((pl.col("psum_read_bytes") > 0) & (pl.col("sbuf_write_bytes") > 0))
+    moved = int(added(both["sbuf_write_bytes"]))
+    return {**found, "psum_read_sbuf_write_bytes": moved, "psum_read_sbuf_write_count": both.height}
 
 
 def _tensors(p: Profile, _: Machine, __: Values) -> Values:
@@ -248,20 +245,31 @@ def _counts(p: Profile, _: Machine, __: Values) -> Values:
 
 
 def _throttle(p: Profile, _: Machine, values: Values) -> Values:
-    """TensorE throttle windows per core: k of n slots of the array allowed."""
+    """TensorE throttle windows per core: k of n slots of the array allowed.
+
+    The vendor counts whole nanoseconds here, and up to the last instruction's end instead of total_time.
+    """
     if not p.has("Throttle", "k", "n", "duration"):
         return {}
+    rows = p.table("Throttle").with_columns(pl.col("duration").floor(), pl.col("pcore_idx").fill_null(0))
+    until = _last_ns(p) or values["total_time"] / _NS
     found: Values = {}
-    seconds = values["total_time"]
-    for (core,), rows in p.table("Throttle").group_by(pl.col("pcore_idx").fill_null(0), maintain_order=True):
-        limited = added(rows["duration"] * rows["k"] / rows["n"]) * _NS
-        found[f"throttle_active_nc{core}_time_ns"] = added(rows.filter(pl.col("k") < pl.col("n"))["duration"])
-        found[f"throttle_avg_util_limit_nc{core}_percent"] = limited / seconds
-        for (kind,), windows in rows.drop_nulls("type").group_by("type", maintain_order=True):
-            time = added(windows["duration"]) * _NS
-            name = f"throttle_activity_{kind}"
-            found[f"{name}_active_time_nc{core}_percent"] = time / seconds
-            found[f"{name}_avg_util_limit_nc{core}_percent"] = (
-                added(windows["duration"] * windows["k"] / windows["n"]) * _NS / time
-            )
+    for (core,), windows in rows.group_by("pcore_idx", maintain_order=True):
+        found[f"throttle_active_nc{core}_time_ns"] = added(windows.filter(pl.col("k") < pl.col("n"))["duration"])
+        found[f"throttle_avg_util_limit_nc{core}_percent"] = _allowed(windows) / until
+        for (kind,), mine in windows.drop_nulls("type").group_by("type", maintain_order=True):
+            time = added(mine["duration"])
+            found[f"throttle_activity_{kind}_active_time_nc{core}_percent"] = time / until
+            found[f"throttle_activity_{kind}_avg_util_limit_nc{core}_percent"] = _allowed(mine) / time if time else 1.0
     return found
+
+
+def _allowed(windows: pl.DataFrame) -> float:
+    """Full-rate nanoseconds that the windows allow."""
+    return added(windows["duration"] * windows["k"] / windows["n"])
+
+
+def _last_ns(p: Profile) -> int:
+    """End of the last instruction in whole ns; the vendor's JSON rounds it best in its layers."""
+    ends = pl.concat([p.rows(name).select(pl.col("end_ts")) for name in ("Instruction", "LayerSummary")])["end_ts"]
+    return int(added(ends.drop_nulls().top_k(1)))

@@ -83,6 +83,8 @@ def table_total_ns(p: Profile) -> float | None:
     first, last = p.fact("first_hw_timestamp"), p.fact("last_hw_timestamp")
     if last is not None:
         return last - (first or 0.0)
+    if (modelled := p.fact("total_ns")) is not None:
+        return modelled
     ends = [
         p.table(name)["end_ts"].max() for name in ("Instruction", "DmaPacket", "DmaPacketAggregated") if p.has(name)
     ]

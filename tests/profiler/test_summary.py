@@ -85,8 +85,8 @@ def test_every_metric_of_the_hand_made_run(tmp_path: Path) -> None:
         "trace_count": 11,
         "dma_queue_count": 3,
         "throttle_active_nc0_time_ns": 200,
-        "throttle_avg_util_limit_nc0_percent": 0.5,
-        "throttle_activity_1_active_time_nc0_percent": 0.2,
+        "throttle_avg_util_limit_nc0_percent": 500 / 900,  # until the last instruction's end
+        "throttle_activity_1_active_time_nc0_percent": 200 / 900,
         "throttle_activity_1_avg_util_limit_nc0_percent": 0.5,
         "cc_op_count": 0,
     }
@@ -196,3 +196,27 @@ def test_real_metrics_computed_from_the_json_equal_the_vendors(run: str, shared_
     assert {name: ours[name] for name in exact} == pytest.approx({name: vendor[name] for name in exact}, rel=1e-6)
     for name in (timed | rated) & set(ours):
         assert ours[name] == pytest.approx(vendor[name], rel=6e-3), name
+
+
+# What an NTFF holds less than the vendor's JSON of it: rows that the tool leaves out of the trace but counts.
+NOT_IN_NTFF = {
+    "nd_idx": "the device's index is not in the trace",
+    "event_count": "counts event records that no table holds",
+    "trace_count": "counts event records that no table holds",
+    "cc_op_count": "collectives are not decoded: none may be zero or unknown",
+    "cc_op_time": "collectives are not decoded: none may be zero or unknown",
+    "cc_op_active_time": "collectives are not decoded: none may be zero or unknown",
+    "cc_op_active_time_percent": "collectives are not decoded: none may be zero or unknown",
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_real_metrics_computed_from_the_ntff_equal_the_vendors_to_1e_6(run: str, shared_profiles: Path) -> None:
+    folder = shared_profiles / "trn2-attention" / run
+    vendor = json.loads((folder / "profile.json").read_bytes())["summary"][0]
+    numbers = {name: value for name, value in vendor.items() if not isinstance(value, str)}
+    ours = computed(read(next(folder.glob("*.ntff"))))
+    assert set(numbers) - set(ours) <= set(UNDETERMINED) | set(NOT_IN_NTFF)
+    both = set(numbers) & set(ours)
+    assert len(both) >= 80
+    assert {name: ours[name] for name in both} == pytest.approx({name: numbers[name] for name in both}, rel=1e-6)
