@@ -76,6 +76,7 @@ def scale_partitions(partitions: int) -> NDArray[np.intp]:
     return group // groups_per_quadrant * _QUADRANT + group % groups_per_quadrant
 
 
+@np.errstate(all="ignore")
 def dequantize(words: Array, scale: Array, dtype: DType) -> F32:
     """Packed data times its block scales.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 F64: TypeAlias = NDArray[np.float64]
 
 _KNOTS_PER_UNIT = 128
-_END = 16  # erfc(16) is far below the smallest float32
+_END = 28  # erfc(28) is 0 in float64
 _KNOTS = np.arange(_END * _KNOTS_PER_UNIT + 1) / _KNOTS_PER_UNIT
 _ERF = np.array([math.erf(x) for x in _KNOTS])
 _ERFC = np.array([math.erfc(x) for x in _KNOTS])
