@@ -41,7 +41,7 @@ check: $(STAMP) links
 	$(BIN)/python -m pytest -q tests/project/test_imports.py
 
 bench: $(STAMP)
-	$(BIN)/python -m nkilab.bench
+	$(BIN)/python -m nkilab.bench.speed
 
 # One package made of links, laid out as it is installed.
 links:

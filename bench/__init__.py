@@ -1,0 +1,1 @@
+"""Measurements of nkilab itself; run by `make bench`."""

@@ -1,0 +1,143 @@
+"""The command line: exit statuses, one line for unreadable input, did-you-mean, JSON envelopes, quiet pipes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nkilab.command import main
+from nkilab.command.app import COMMANDS
+from nkilab.version import VERSION
+
+
+@pytest.fixture(autouse=True)
+def _somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    """What a command that fails prints to standard error; it prints nothing else."""
+    assert main(arguments) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+UNREADABLE = {
+    "text.txt": b"hello, this is no profile\n",
+    "empty.json": b"",
+    "truncated.json": b'{"instruction": [{"timestamp": 12, "dur',
+    "list.json": b"[1, 2, 3]",
+    "binary.bin": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("command", ["summary", "engines", "lines", "report", "export"])
+@pytest.mark.parametrize("name", [*UNREADABLE, "missing.json"])
+def test_unreadable_input_is_one_line_and_status_2(
+    command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name in UNREADABLE:
+        (tmp_path / name).write_bytes(UNREADABLE[name])
+    err = failing(capsys, command, name)
+    assert len(err.splitlines()) == 1
+    assert name in err
+
+
+def test_a_truncated_real_profile_is_one_line_and_status_2(
+    shared_profiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (shared_profiles / "trn2-attention/fused_bf16_s512/profile.json").read_bytes()
+    (tmp_path / "cut.json").write_bytes(whole[: len(whole) // 2])
+    assert len(failing(capsys, "summary", "cut.json").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["summry", "x"], "did you mean summary"),
+        (["summary", "x", "--nef", "y"], "did you mean --neff"),
+        (["export", "x", "--to", "perfeto"], "did you mean perfetto"),
+        (["summary"], "nkilab summary --help"),
+        (["sim", "nothing.py:kernel"], "no file nothing.py"),
+        (["sim", "kernel.py:duoble", "--arg", "x=3"], "did you mean double"),
+        (["sim", "kernel.py:double", "--arg", "y=3"], "did you mean x|one of x"),
+        (["sim", "kernel.py:double"], "--arg x="),
+        (["sim", "kernel.py:double", "--arg", "x"], "not NAME=VALUE"),
+        (["sim", "kernel.py:double", "--arg", "x=bf61[2,2]"], "did you mean bf16"),
+        (["sim", "kernel.py:double", "--axis", "m=2"], "belongs to a case"),
+        (["sim", "kernel.py:double", "--arg", "x=3", "--target", "trn4"], "did you mean 'trn"),
+        (["sim", "kernel.py:double", "--arg", "x=3", "--set", "hbm.gbs=3"], "did you mean 'hbm.gbps'"),
+        (["check", "kernel.py"], "kernel_cases.py"),
+        (["check", "notes.txt"], "not a Python file"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_what_would_be_right(
+    arguments: list[str], answer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kernel.py").write_text("def double(x):\n    return x\n")
+    (tmp_path / "notes.txt").write_text("")
+    err = failing(capsys, *arguments)
+    assert any(part in err for part in answer.split("|")), err
+
+
+def test_an_error_under_json_is_a_document_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "missing.json", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert err == ""
+    document = json.loads(out)
+    assert (document["schema"], document["nkilab"]) == ("nkilab.error/1", VERSION)
+    assert list(document["error"]) == ["code", "what", "values", "rule", "source", "fix", "where"]
+    assert document["error"]["code"] == "input"
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nkilab {VERSION}\n"
+    assert main([]) == 0
+    assert "nkilab demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"\n  nkilab {name}" in out
+    assert "--json" in out
+
+
+def shape(value: Any) -> Any:
+    """The form of a JSON value: keys, and the type of each leaf; a list is the form of its first element."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def quiet(*command: str, lines: int) -> tuple[int, str]:
+    """A command whose reader leaves after some lines: its status and what it wrote to standard error."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nkilab", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    return process.wait(), err
+
+
+def test_a_closed_pipe_is_quiet(shared_profiles: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    monkeypatch.chdir(repository)
+    profile = shared_profiles / "trn2-attention/fused_bf16_s512/profile.json"
+    assert quiet("summary", str(profile), "--json", lines=1) == (0, "")
