@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -144,6 +144,17 @@ class Profile:
         except (KeyError, ValueError):
             return None
 
+    def to_parquet(self, folder: str | PathLike[str]) -> Path:
+        """The same as `save`: Parquet files that other tools read."""
+        return self.save(folder)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every table as a list of rows, with origin and notes: plain data for small profiles."""
+        from .analyses.base import plain
+
+        tables = {name: plain(self.table(name)) for name in self.names}
+        return {"origin": plain(self.origin), "notes": list(self.notes), "tables": tables}
+
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write one Parquet file per table and a manifest into `folder`; `nkilab.load` reads it back.
 
@@ -153,6 +164,24 @@ class Profile:
         from .readers.folder import save
 
         return save(self, Path(folder))
+
+    def between(self, t0_us: float, t1_us: float) -> Profile:
+        """Only the time from `t0_us` to `t1_us`, microseconds since the start. See `narrow.between`."""
+        from .narrow import between
+
+        return between(self, t0_us, t1_us)
+
+    def where(self, **wanted: str | int | tuple[int, int]) -> Profile:
+        """Only instructions of a line, file, function, layer, engine, core or opcode. See `narrow.where`."""
+        from .narrow import where
+
+        return where(self, **wanted)
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The result of a SQL query over the tables. See `narrow.sql`."""
+        from .narrow import sql
+
+        return sql(self, query)
 
     def summary(self) -> Summary:
         """The vendor's metrics. See `analyses.summary`."""
