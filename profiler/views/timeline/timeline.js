@@ -344,8 +344,13 @@ class Timeline {
     paintMarks(ctx, this.marks, view, colour);
   }
 
+  /** The box {x, y, w, h} of span `i` on the canvas in CSS pixels, null where its track is folded. */
+  box(i) {
+    return boxOf(this.layout.rows, this.model, this.view, i);
+  }
+
   outline(ctx, i, colour, width) {
-    const box = boxOf(this.layout.rows, this.model, this.view, i);
+    const box = this.box(i);
     if (box) paintOutline(ctx, box, colour, width);
     return box;
   }
@@ -355,7 +360,7 @@ class Timeline {
     if (!box) return;
     const flows = this.model.flows();
     const arrow = (edge, into) => {
-      const other = boxOf(this.layout.rows, this.model, this.view, edge.span);
+      const other = this.box(edge.span);
       if (other) paintArrow(ctx, into ? other : box, into ? box : other, into ? this.colour.text : this.colour.quiet, !handsOn(edge.kind));
     };
     for (const edge of flows.into(this.selected).slice(0, MOST_ARROWS)) arrow(edge, true);

@@ -66,7 +66,9 @@ def instructions(count: int, *, file: str = FILE) -> pl.DataFrame:
             "pcore_idx": np.zeros(count, dtype=np.int64),
             "id": 7 * k + 1,
             "opcode": column(1).astype(str),
-            "operands": [f"src=bf16@0x{64 * i:x}[128,512] dst=fp32@0x{2_000_000 + 32 * (i % 4096):x}[128,512]" for i in k],
+            "operands": [
+                f"src=bf16@0x{64 * i:x}[128,512] dst=fp32@0x{2_000_000 + 32 * (i % 4096):x}[128,512]" for i in k
+            ],
             "file": [file] * count,
             "line": column(2).astype(np.int64),
             "function": [FUNCTION] * count,
@@ -119,18 +121,30 @@ def flows(count: int) -> pl.DataFrame:
 def usage(count: int, top: float) -> pl.DataFrame:
     """A memory that fills and empties."""
     k = np.arange(count)
-    return pl.DataFrame({"timestamp": k * _PERIOD, "avg_util_percent": top * (0.5 + 0.5 * np.sin(k / 9)), "pcore_idx": 0})
+    return pl.DataFrame(
+        {"timestamp": k * _PERIOD, "avg_util_percent": top * (0.5 + 0.5 * np.sin(k / 9)), "pcore_idx": 0}
+    )
 
 
-def profile(count: int = 400, *, simulated: bool = True, source: str = SOURCE, file: str = FILE) -> Profile:
+def jittered(table: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """The same spans with lengths changed by up to 30 %, in picoseconds, as real ones vary."""
+    spread = np.random.default_rng(seed).uniform(0.7, 1.0, table.height)
+    duration = np.round(table["duration_ns"].to_numpy() * spread, 3)
+    return table.with_columns(duration_ns=duration, end_ts=table["start_ts"].to_numpy() + duration)
+
+
+def profile(
+    count: int = 400, *, jitter: bool = False, simulated: bool = True, source: str = SOURCE, file: str = FILE
+) -> Profile:
     """A whole profile of `count` instructions."""
     steps = count // len(_STEP)
     end = steps * _PERIOD
     windows = np.arange(0.0, max(end, 1.0), 3413.3)
+    vary = jittered if jitter else lambda table: table
     return Profile.build(
         {
-            "Instruction": instructions(count, file=file),
-            "DmaPacketAggregated": transfers(3 * steps),
+            "Instruction": vary(instructions(count, file=file)),
+            "DmaPacketAggregated": vary(transfers(3 * steps)),
             "Flow": flows(count),
             "SbufUsage": usage(steps, 0.8),
             "PsumUsage": usage(steps, 0.4),
@@ -139,7 +153,11 @@ def profile(count: int = 400, *, simulated: bool = True, source: str = SOURCE, f
             ),
             "Source": pl.DataFrame({"file": [file], "sha256": ["0" * 64], "text": [source]}),
             "CostClass": pl.DataFrame(
-                {"cost_class": ["calibrated", "documented", "guessed"], "time_ns": [700.0, 250.0, 50.0], "share": [0.7, 0.25, 0.05]}
+                {
+                    "cost_class": ["calibrated", "documented", "guessed"],
+                    "time_ns": [700.0, 250.0, 50.0],
+                    "share": [0.7, 0.25, 0.05],
+                }
             ),
             "Finding": pl.DataFrame(
                 {

@@ -1,0 +1,87 @@
+"""The Perfetto export: tracks, spans, source arguments, counters and arrows in the trace-event format."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nkilab.errors import UsageError
+from nkilab.profiler import Origin, Profile
+from nkilab.profiler.views.perfetto import events, to_perfetto
+from tests.profiler.views import synthetic
+
+
+def test_every_instruction_and_transfer_is_a_span_with_its_line() -> None:
+    profile = synthetic.profile(80)
+    found = [e for e in events(profile) if e["ph"] == "X" and e["name"] == "ACTIVATE"]
+    want = profile.table("Instruction").filter(pl.col("opcode") == "ACTIVATE")
+    assert [e["ts"] for e in found] == pytest.approx((want["start_ts"] / 1e3).to_list())
+    assert [e["dur"] for e in found] == pytest.approx((want["duration_ns"] / 1e3).to_list())
+    assert found[0]["args"]["file"] == synthetic.FILE
+    assert found[0]["args"]["line"] == 22
+    assert len([e for e in events(profile) if e["ph"] == "X"]) == sum(
+        profile.table(t).height for t in ("Instruction", "DmaPacketAggregated", "Throttle")
+    )
+
+
+def test_spans_of_one_thread_never_overlap() -> None:
+    last: dict[int, float] = {}
+    spans = sorted((e for e in events(synthetic.profile(400, jitter=True)) if e["ph"] == "X"), key=lambda e: e["ts"])
+    for span in spans:
+        assert span["ts"] >= last.get(span["tid"], 0.0) - 1e-9
+        last[span["tid"]] = span["ts"] + span["dur"]
+    assert len(last) > 8
+
+
+def test_tracks_have_names() -> None:
+    named = list(events(synthetic.profile(80)))
+    threads = {e["args"]["name"] for e in named if e["name"] == "thread_name"}
+    assert {"Tensor", "Vector", "qSyncIo", "qSyncIo (2)", "Tensor clock"} <= threads
+    assert {"Core 0", "DMA queues, core 0", "Memory"} <= {
+        e["args"]["name"] for e in named if e["name"] == "process_name"
+    }
+
+
+def test_each_dependence_is_an_arrow_from_producer_to_consumer() -> None:
+    rows = pl.DataFrame(
+        {
+            "start_ts": [0.0, 10.0],
+            "end_ts": [5.0, 15.0],
+            "engine": ["Vector", "Tensor"],
+            "opcode": ["COPY", "MATMUL"],
+            "id": [1, 2],
+        }
+    )
+    flow = pl.DataFrame(
+        {
+            "in_id": [1],
+            "out_id": [2],
+            "in_table": "Instruction",
+            "out_table": "Instruction",
+            "dependency_type": "FLOW_DEPENDENCE",
+        }
+    )
+    found = list(events(Profile.build({"Instruction": rows, "Flow": flow}, Origin("ntff"))))
+    tid = {e["name"]: e["tid"] for e in found if e["ph"] == "X"}
+    (start,) = [e for e in found if e["ph"] == "s"]
+    (end,) = [e for e in found if e["ph"] == "f"]
+    assert (start["tid"], end["tid"]) == (tid["COPY"], tid["MATMUL"])
+    assert start["id"] == end["id"]
+
+
+def test_the_file_is_json_compressed_when_named_so_and_never_replaced_silently(tmp_path: Path) -> None:
+    profile = synthetic.profile(80)
+    plain = to_perfetto(profile, tmp_path / "new" / "t.json")
+    packed = to_perfetto(profile, tmp_path / "t.json.gz")
+    assert json.loads(plain.read_bytes()) == json.loads(gzip.decompress(packed.read_bytes()))
+    with pytest.raises(UsageError, match="exists"):
+        to_perfetto(profile, plain)
+    to_perfetto(profile, plain, force=True)
+
+
+def test_an_empty_profile_gives_an_empty_trace() -> None:
+    assert list(events(Profile.build({}, Origin("summary")))) == []
