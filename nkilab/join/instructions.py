@@ -51,13 +51,14 @@ def table(joined: Joinable) -> pl.DataFrame:
 
 
 def cost_classes(joined: Joinable) -> pl.DataFrame:
-    """Modelled engine time by how well its cost is known."""
-    time = pl.col("end") - pl.col("start")
-    spent = _device(joined).group_by("cost_class").agg(time_ns=time.sum())
-    every = pl.DataFrame({"cost_class": COST_CLASSES})
-    return every.join(spent, on="cost_class", how="left", maintain_order="left").with_columns(
-        pl.col("time_ns").fill_null(0.0),
-        share=pl.Series([float(joined.timing.confidence[name]) for name in COST_CLASSES]),
+    """Modelled time of engines and DMA engines by how well its cost is known."""
+    timing = joined.timing
+    return pl.DataFrame(
+        {
+            "cost_class": COST_CLASSES,
+            "time_ns": [float(timing.class_ns[name]) for name in COST_CLASSES],
+            "share": [float(timing.confidence[name]) for name in COST_CLASSES],
+        }
     )
 
 

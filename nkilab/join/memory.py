@@ -19,29 +19,17 @@ def usage(joined: Joinable, space: int) -> pl.DataFrame:
     )
 
 
-def _spans(joined: Joinable) -> pl.DataFrame:
-    """Start and end of each NKI instruction: of its device instructions and of its DMA transfers."""
-    parts = [
-        frame(columns, "row").select(pl.col("trace_row").cast(pl.Int64), "start", "end")
-        for columns in (joined.timing.instructions, joined.timing.dma)
-    ]
-    return pl.concat(parts).group_by("trace_row").agg(pl.col("start").min(), pl.col("end").max())
-
-
 def allocations(joined: Joinable) -> pl.DataFrame:
-    """SbufAllocation: each SBUF and PSUM tensor from its first write to the end of its last use."""
-    uses = joined.accesses().filter(pl.col("space") != HBM).join(_spans(joined), on="trace_row")
-    stays = uses.group_by("tensor").agg(
-        start_ts=pl.col("start").filter(pl.col("write")).min(),
-        end_ts=pl.col("end").max(),
-        partition=pl.col("p0").min().cast(pl.Int64),
-    )
-    rows = stays.join(joined.tensors(), on="tensor").filter(pl.col("start_ts").is_not_null())
+    """SbufAllocation: each SBUF and PSUM tensor where the clock placed it, from its first write to its last use."""
+    chip = joined.accesses().filter(pl.col("space") != HBM)
+    first = chip.group_by("tensor").agg(partition=pl.col("p0").min().cast(pl.Int64))
+    stays = frame(joined.timing.placements, "row").select(pl.col("tensor").cast(pl.Int64), "start", "end", "address")
+    rows = stays.join(first, on="tensor").join(joined.tensors().drop("address"), on="tensor")
     placed = pl.when(pl.col("address") >= 0).then(pl.col("address").cast(pl.Int64))
-    return rows.sort("start_ts", "tensor").select(
-        "start_ts",
-        "end_ts",
+    return rows.sort("start", "tensor").select(
         "partition",
+        start_ts="start",
+        end_ts="end",
         start_address=placed,
         end_address=placed + pl.col("bytes").cast(pl.Int64),
         tensor_name="label",

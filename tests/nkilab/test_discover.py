@@ -68,7 +68,7 @@ def test_cases_stand_in_the_file_or_beside_it(tmp_path: Path) -> None:
 
 def test_cases_of_another_type_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "five.py", "CASES = 3\n")
-    with pytest.raises(UsageError, match="must be a tuple of nkilab.Case"):
+    with pytest.raises(UsageError, match=r"must be a tuple of nkilab\.Case"):
         cases_in(file)
 
 

@@ -58,7 +58,7 @@ TRACE = {
     "tensors": columns(
         "rank core space dtype partitions bytes address kind site name",
         (0, 0, 0, 0, 1, BYTES, -1, 0, 0, 0),
-        (0, 0, 1, 0, 128, 2048, 4096, 2, 1, 1),
+        (0, 0, 1, 0, 128, 2048, -1, 2, 1, 1),
         (0, 0, 2, 0, 128, 2048, -1, 2, 0, 2),
     ),
     "sites": columns("file line function", (0, 9, 0), (0, 4, 1)),
@@ -75,9 +75,13 @@ class Timing:
     dma: dict[str, np.ndarray[Any, Any]]
     flows: dict[str, np.ndarray[Any, Any]]
     occupancy: dict[str, np.ndarray[Any, Any]]
+    placements: dict[str, np.ndarray[Any, Any]]
     names: dict[str, tuple[str, ...]]
     confidence: dict[str, float] = field(
         default_factory=lambda: {"calibrated": 0.5, "documented": 0.25, "guessed": 0.25}
+    )
+    class_ns: dict[str, float] = field(
+        default_factory=lambda: {"calibrated": 400.0, "documented": 200.0, "guessed": 200.0}
     )
 
 
@@ -101,6 +105,7 @@ TIMING = Timing(
         (1, 1, True, False, 0.0, 0),
     ),
     columns("space t bytes", (1, 0.0, 2048), (2, 2100.0, 2048), (1, 2600.0, 0)),
+    columns("tensor space address bytes start end", (1, 1, 4096, 2048, 0.0, 2600.0), (2, 2, -1, 2048, 2100.0, 2600.0)),
     {
         "opcode": ("DMA_DIRECT2D", "LDWEIGHTS", "MATMUL"),
         "queue": ("q-sync",),
@@ -174,7 +179,7 @@ def test_memory_use_is_a_share_of_a_partition(joined: Joinable) -> None:
     assert psum["avg_util_percent"].to_list() == [2048 / joined.hardware.psum.partition_bytes]
 
 
-def test_a_tensor_stays_from_its_first_write_to_its_last_use(joined: Joinable) -> None:
+def test_a_tensor_stays_where_the_clock_placed_it(joined: Joinable) -> None:
     tile, psum = memory.allocations(joined).iter_rows(named=True)
     assert (tile["tensor_name"], tile["start_ts"], tile["end_ts"]) == ("tile", 0.0, 2600.0)
     assert (tile["start_address"], tile["end_address"], tile["partitions"]) == (4096, 6144, 128)
@@ -201,7 +206,7 @@ def test_stacks_and_loop_variables_keep_their_parents(joined: Joinable) -> None:
 def test_cost_classes_name_all_three(joined: Joinable) -> None:
     table = instructions.cost_classes(joined)
     assert table["cost_class"].to_list() == ["calibrated", "documented", "guessed"]
-    assert table["time_ns"].to_list() == [450.0, 200.0, 0.0]
+    assert table["time_ns"].to_list() == [400.0, 200.0, 200.0]
     assert table["share"].to_list() == [0.5, 0.25, 0.25]
 
 
@@ -218,7 +223,8 @@ def test_a_trace_of_nothing_gives_empty_tables(joined: Joinable) -> None:
     def empty(table: dict[str, Any]) -> dict[str, Any]:
         return {name: column[:0] for name, column in table.items()}
 
-    timing = Timing(*map(empty, (TIMING.instructions, TIMING.dma, TIMING.flows, TIMING.occupancy)), TIMING.names)
+    parts = (TIMING.instructions, TIMING.dma, TIMING.flows, TIMING.occupancy, TIMING.placements)
+    timing = Timing(*map(empty, parts), TIMING.names)
     nothing = Joinable({name: empty(table) for name, table in TRACE.items()}, NAMES, timing, joined.hardware)
     assert instructions.table(nothing).is_empty()
     assert all(table.is_empty() for table in movement.tables(nothing).values())
