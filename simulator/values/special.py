@@ -20,20 +20,37 @@ _END = 28  # erfc(28) is 0 in float64
 _KNOTS = np.arange(_END * _KNOTS_PER_UNIT + 1) / _KNOTS_PER_UNIT
 _ERF = np.array([math.erf(x) for x in _KNOTS])
 _ERFC = np.array([math.erfc(x) for x in _KNOTS])
-_SLOPE = 2.0 / math.sqrt(math.pi) * np.exp(-np.square(_KNOTS))
+
+
+def _taylor(x: F64) -> tuple[F64, ...]:
+    """Coefficients of h, h^2, ... h^5 in erf(x + h) - erf(x)."""
+    slope = 2.0 / math.sqrt(math.pi) * np.exp(-np.square(x))
+    x2 = np.square(x)
+    return (
+        slope,
+        -slope * x,
+        slope * (2.0 * x2 - 1.0) / 3.0,
+        -slope * x * (2.0 * x2 - 3.0) / 6.0,
+        slope * (4.0 * np.square(x2) - 12.0 * x2 + 3.0) / 30.0,
+    )
+
+
+_TERMS = _taylor(_KNOTS)
 
 
 def _increment(magnitude: F64) -> tuple[NDArray[np.intp], F64]:
     """Nearest knot of each value, and erf(value) - erf(knot)."""
+    scaled = magnitude * _KNOTS_PER_UNIT
     with np.errstate(invalid="ignore"):
-        knot = np.nan_to_num(np.rint(magnitude * _KNOTS_PER_UNIT)).astype(np.intp)
-    x = _KNOTS[knot]
-    h = magnitude - x
-    x2 = x * x
-    # 1 - x h + (2x^2 - 1)/3 h^2 - x(2x^2 - 3)/6 h^3 + (4x^4 - 12x^2 + 3)/30 h^4
-    fourth = (4.0 * x2 * x2 - 12.0 * x2 + 3.0) / 30.0
-    series = 1.0 + h * (-x + h * ((2.0 * x2 - 1.0) / 3.0 + h * (-x * (2.0 * x2 - 3.0) / 6.0 + h * fourth)))
-    return knot, _SLOPE[knot] * h * series
+        knot = np.rint(scaled).astype(np.int32).astype(np.intp)
+    np.clip(knot, 0, len(_KNOTS) - 1, out=knot)  # a NaN may be any knot: it stays NaN through h
+    h = (scaled - knot) / _KNOTS_PER_UNIT
+    series = _TERMS[-1][knot]
+    for term in _TERMS[-2::-1]:
+        series *= h
+        series += term[knot]
+    series *= h
+    return knot, series
 
 
 def erf(x: F64) -> F64:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import hypothesis
 import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
@@ -95,6 +98,12 @@ def random_tile(seed: int, shape: tuple[int, ...], *, special: bool = False, sca
         where = rng.random(shape) < 0.2
         tile[where] = rng.choice(SPECIAL, int(where.sum()))
     return tile
+
+
+def given(*args: Any, **kwargs: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hypothesis's `given` with half the examples (many tests are parametrised too) and no limit on time."""
+    draw = hypothesis.given(*args, **kwargs)
+    return lambda test: hypothesis.settings(deadline=None, max_examples=50)(draw(test))
 
 
 seeds = st.integers(0, 2**32 - 1)

@@ -6,13 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.errors import UsageError
 from nkilab.simulator.values import activation, cast, dtypes
 from nkilab.simulator.values.reduce import Accumulation
-from tests.simulator.values.oracle import random_tile, seeds, tiles, ulps
+from tests.simulator.values.oracle import given, random_tile, seeds, tiles, ulps
 
 GRID = np.concatenate([np.linspace(-12, 12, 2001), [0.0, -0.0, 1e-6, -1e-6, 88.0, -88.0]]).astype(np.float32)
 

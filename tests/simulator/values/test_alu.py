@@ -7,12 +7,11 @@ import operator
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.errors import UsageError
 from nkilab.simulator.values import alu
-from tests.simulator.values.oracle import assert_same
+from tests.simulator.values.oracle import assert_same, given
 
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.5, -7.25, 3e38, 1e-40, math.inf, -math.inf, math.nan, 3.0]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.errors import UsageError
 from nkilab.simulator.values import cast, dtypes
-from tests.simulator.values.oracle import BFLOAT16, FLOAT16, FORMATS, assert_same, seeds, tiles
+from tests.simulator.values.oracle import BFLOAT16, FLOAT16, FORMATS, assert_same, given, seeds, tiles
 
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dma, dtypes, exponential
 from nkilab.simulator.values.reduce import Accumulation
-from tests.simulator.values.oracle import assert_same, random_tile, seeds, tiles
+from tests.simulator.values.oracle import assert_same, given, random_tile, seeds, tiles
 
 
 @given(tiles(), st.sampled_from(["float32", "bfloat16", "float8_e5m2", "int16"]))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, elementwise
-from tests.simulator.values.oracle import assert_same, random_tile, seeds, shapes, tiles
+from tests.simulator.values.oracle import assert_same, given, random_tile, seeds, shapes, tiles
 
 NUMPY = {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "maximum": np.maximum, "minimum": np.minimum}
 FLOATS = ["float32", "bfloat16", "float16", "float8_e4m3", "float8_e5m2"]

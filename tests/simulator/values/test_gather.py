@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, gather
-from tests.simulator.values.oracle import assert_same, random_tile, seeds
+from tests.simulator.values.oracle import assert_same, given, random_tile, seeds
 
 
 @given(seeds, st.integers(1, 8), st.integers(1, 6), st.sampled_from([1, 2, 4]), st.data())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import dtypes, iota
+from tests.simulator.values.oracle import given
 
 steps = st.integers(-1000, 1000)
 patterns = st.lists(st.tuples(steps, st.integers(1, 5)), min_size=1, max_size=4)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, matmul
-from tests.simulator.values.oracle import assert_same, random_tile, seeds
+from tests.simulator.values.oracle import assert_same, given, random_tile, seeds
 
 NARROW = ["bfloat16", "float16", "float8_e4m3", "float8_e4m3fn", "float8_e5m2", "tfloat32"]
 sizes = st.integers(1, 24)

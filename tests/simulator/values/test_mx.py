@@ -5,11 +5,10 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, mx
-from tests.simulator.values.oracle import random_tile, seeds
+from tests.simulator.values.oracle import given, random_tile, seeds
 
 X4 = {"float8_e4m3fn_x4": 8, "float8_e5m2_x4": 15, "float4_e2m1fn_x4": 2}
 QUANTIZED = ["float8_e4m3fn_x4", "float8_e5m2_x4"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, norm
-from tests.simulator.values.oracle import random_tile, seeds
+from tests.simulator.values.oracle import given, random_tile, seeds
 
 
 @given(seeds, st.integers(1, 64), st.integers(2, 512))

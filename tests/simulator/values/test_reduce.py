@@ -6,12 +6,11 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import alu, cast, dtypes, reduce
 from nkilab.simulator.values.reduce import Accumulation
-from tests.simulator.values.oracle import random_tile, seeds, shapes, tiles
+from tests.simulator.values.oracle import given, random_tile, seeds, shapes, tiles
 
 EXACT = ["maximum", "minimum", "logical_and", "logical_or", "logical_xor", "abs_max", "abs_min"]
 ROUNDED = ["add", "multiply", "subtract"]

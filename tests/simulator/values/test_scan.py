@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, scan
 from nkilab.simulator.values.reduce import Accumulation
-from tests.simulator.values.oracle import assert_same, random_tile, seeds, shapes, tiles
+from tests.simulator.values.oracle import assert_same, given, random_tile, seeds, shapes, tiles
 
 PYTHON = {
     "add": lambda a, b: a + b,

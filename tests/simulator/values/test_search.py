@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, search
-from tests.simulator.values.oracle import random_tile, seeds
+from tests.simulator.values.oracle import given, random_tile, seeds
 
 few_values = st.lists(st.integers(0, 5), min_size=8, max_size=40)
 

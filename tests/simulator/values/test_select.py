@@ -6,12 +6,11 @@ import operator
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import cast, dtypes, select
 from nkilab.simulator.values.reduce import Accumulation
-from tests.simulator.values.oracle import assert_same, random_tile, seeds, shapes, tiles
+from tests.simulator.values.oracle import assert_same, given, random_tile, seeds, shapes, tiles
 
 COMPARE = {
     "equal": operator.eq, "not_equal": operator.ne, "less": operator.lt, "less_equal": operator.le,

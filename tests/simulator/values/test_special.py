@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import special
+from tests.simulator.values.oracle import given
 
 GRID = np.linspace(-10.5, 10.5, 40_001)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.simulator.values import topk
-from tests.simulator.values.oracle import random_tile, seeds
+from tests.simulator.values.oracle import given, random_tile, seeds
 
 
 def snake_of(tile: np.ndarray, group: int) -> list[float]:
