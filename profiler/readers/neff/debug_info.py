@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..wire import Columns, Message, Source
 
 Ints = NDArray[np.int64]
-DEPENDENCE = {1: "ORDERED", 2: "ANTI_DEPENDENCE", 4: "FLOW_DEPENDENCE"}
+DEPENDENCE = {1: "ORDERED", 2: "ANTI_DEPENDENCE", 3: "OUTPUT_DEPENDENCE", 4: "FLOW_DEPENDENCE"}
 BIR_SCHEMA = {
     "raw_bir_id": pl.Int64,
     "bir_instruction_name": pl.String,

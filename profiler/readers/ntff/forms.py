@@ -24,9 +24,7 @@ ACTIVATIONS = {0x07: "EXP"}
 _ALU = {0x00: "BYPASS", 0x04: "ADD", 0x06: "MULTIPLY", 0x08: "MAX"}
 _FP32_MODE = {0: "", 1: "fp32_mode=LOW ", 2: "fp32_mode=HIGH ", 3: "fp32_mode=LOW_HIGH "}
 _PSUM_START = 0x2000000
-_ROWS = _COLUMNS = 0x80
-_ARRAY = 128
-_TILES = {38: _ROWS, 39: _COLUMNS, 44: 0x0F, 45: 0x0F}
+_GROUPS = {44: 0x0F, 45: 0x0F}
 _TABLE = 0x2000
 
 
@@ -95,11 +93,16 @@ def _transpose(image: Image) -> dict[str, pl.Series]:
     return {"tensor_instruction_type": named(image.int(34, "u1"), {0: "REGULAR", 1: "TRANSPOSE"})}
 
 
+def _tile(image: Image) -> pl.Series:
+    """The part of the array in use. The order of unequal numbers is not known, so only a full array has a text."""
+    return named(image.int(38, "u2"), {0x8080: "128*128"})
+
+
 def _ldweights(image: Image) -> Meaning:
     dtype = image.int(32, "u1")
     mode = named(image.int(33, "u1"), _FP32_MODE)
     way = named(image.int(34, "u1"), {0: "DISABLED", 1: "ENABLED"})
-    body = joined(mode, "transpose_mode=", way, " src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " 128*128 ")
+    body = joined(mode, "transpose_mode=", way, " src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " ", _tile(image), " ")
     return Meaning(body, _onchip(image, 16, (26, 28, 30), dtype, "read"), _transpose(image))
 
 
@@ -107,9 +110,9 @@ def _matmul(image: Image) -> Meaning:
     dtype = image.int(32, "u1")
     body = joined(
         "acc_flags=", decimal(image.int(43, "u1")), " ", named(image.int(33, "u1"), _FP32_MODE),
-        "src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " dst=", _pattern(image, 48, 3), " 128*128 ",
+        "src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " dst=", _pattern(image, 48, 3), " ", _tile(image), " ",
     )  # fmt: skip
-    elements = _product(image, (26, 28, 30)) * _ARRAY * _ARRAY
+    elements = _product(image, (26, 28, 30)) * image.int(38, "u1") * image.int(39, "u1")
     transposed = image.int(34, "u1") == 1
     columns = _transpose(image) | {
         "tensor_elements": pl.Series(elements),
@@ -280,8 +283,8 @@ def _table_load(image: Image) -> Meaning:
 _SRC3 = ((16, 16), (48, 16))
 _SRC4 = ((12, 20), (44, 20))
 FORMS: dict[int, Form] = {
-    0x01: Form(_ldweights, spans((16, 16), (32, 3)), _TILES),
-    0x02: Form(_matmul, spans(*_SRC3, (32, 3), (43, 1)), _TILES),
+    0x01: Form(_ldweights, spans((16, 16), (32, 3), (38, 2)), _GROUPS),
+    0x02: Form(_matmul, spans(*_SRC3, (32, 3), (38, 2), (43, 1)), _GROUPS),
     0x21: Form(_activate, spans(*_SRC3, (32, 16))),
     0x23: Form(_table_load),
     0x42: Form(_reduce, spans(*_SRC4, (32, 6))),

@@ -84,6 +84,7 @@ def active(rows: pl.DataFrame) -> pl.DataFrame:
     """ActiveTime: the union of each engine's instructions on each core. Spans that touch are one."""
     if rows.is_empty():
         return pl.DataFrame()
+    rows = rows.filter(pl.col("opcode") != "EVENT_SEMAPHORE")
     rows = rows.select("engine", "pcore_idx", "start_ts", "end_ts").sort("pcore_idx", "engine", "start_ts")
     before = pl.col("end_ts").cum_max().shift(1).over("pcore_idx", "engine")
     begins = (before.is_null() | (pl.col("start_ts") > before)).cum_sum()

@@ -85,6 +85,7 @@ def _profile(path: Path, source: Source, what: Capture, neff: Neff | None, root:
         "ModelInfo": _models(what),
         "ExecutionInfo": _execution(what, window),
         "Metadata": _facts(_metadata(path, what, neff, window)),
+        "Summary": _summary(window),
     }
     if neff:
         tables |= {"NeffHeader": _facts(neff.header.facts()), "TensorInfo": neff.tensors}
@@ -142,6 +143,12 @@ def _metadata(path: Path, what: Capture, neff: Neff | None, window: Window) -> d
 def _facts(facts: dict[str, str]) -> pl.DataFrame:
     """A table of keys and values."""
     return pl.DataFrame({"key": list(facts), "value": list(facts.values())}, {"key": pl.String, "value": pl.String})
+
+
+def _summary(window: Window) -> pl.DataFrame:
+    """The one metric that the file states itself: the length of the execution, in seconds."""
+    values = [] if window.length is None else [window.length / 1e12]
+    return pl.DataFrame({"metric": ["total_time"][: len(values)], "value": values}, {"metric": pl.String, "value": pl.Float64})
 
 
 def _models(what: Capture) -> pl.DataFrame:

@@ -1,0 +1,70 @@
+"""trace_info.pb: which process and machine an inspect folder is of, and the names of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..wire import Message, Source
+
+EVENT_NAMES = "ntrace_inspect_type"
+MODEL_NAMES = "system_trace"
+_MAX_NAMES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class TraceInfo:
+    """What trace_info.pb says; empty where the file is absent.
+
+    Attributes:
+        tables: names by number: event types (`EVENT_NAMES`), model id to NEFF (`MODEL_NAMES`), and others.
+        memory_bytes: of the host, None where unknown.
+    """
+
+    format: int = 0
+    pid: int | None = None
+    events: int | None = None
+    memory_bytes: int | None = None
+    instance_id: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
+def trace_info(source: Source | None) -> TraceInfo:
+    """Read trace_info.pb.
+
+    Raises:
+        InputError: malformed.
+    """
+    if source is None:
+        return TraceInfo()
+    top = Message.parse(source, field="trace_info")
+    host = top.message(7)
+    facts = {
+        "trace_format": str(top.int(1)),
+        "instance_id": top.text(4),
+        "instance_type": top.text(15),
+        "host_name": top.text(17),
+        "host_cpu": host.text(2),
+        "host_cpu_count": str(host.int(1) or ""),
+        "process_id": str(top.int(2) or ""),
+        "logical_nc_config": str(top.int(16) or ""),
+        "start_unix_ns": str(top.int(11) or ""),
+        "stop_unix_ns": str(top.int(12) or ""),
+    }
+    tables = {entry.text(1, 256): _names(entry) for entry in top.messages(10, 256)}
+    facts |= {f"model_{number}": name for number, name in tables.get(MODEL_NAMES, {}).items()}
+    return TraceInfo(
+        format=top.int(1),
+        pid=top.numbers[2][-1] if 2 in top.numbers else None,
+        events=top.numbers[14][-1] if 14 in top.numbers else None,
+        memory_bytes=host.int(3) or None,
+        instance_id=top.text(4),
+        facts={key: value for key, value in facts.items() if value},
+        tables=tables,
+    )
+
+
+def _names(table: Message) -> dict[int, str]:
+    """One table of names."""
+    return {entry.int(1): entry.text(2) for entry in table.messages(2, _MAX_NAMES)}
