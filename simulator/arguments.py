@@ -1,0 +1,143 @@
+"""Between the caller's arrays and a kernel's tensors: arguments in, results out, in-place updates back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nkilab.errors import UsageError
+
+from .constants import MemoryRegion
+from .context import Context
+from .errors import KernelError
+from .layout import HBM
+from .tensor import NkiTensor
+from .values.dtypes import DType
+from .values.dtypes import get as dtype_of
+from .written import ALL
+
+
+def is_torch(value: object) -> bool:
+    """Whether a value is a torch tensor, without importing torch."""
+    return type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach")
+
+
+def mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """Nested tuples, lists and dicts with `function` applied to every leaf."""
+    if isinstance(value, dict):
+        return {key: mapped(function, item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(mapped(function, item) for item in value))
+    if isinstance(value, tuple | list):
+        return type(value)(mapped(function, item) for item in value)
+    return function(value)
+
+
+@dataclass(slots=True)
+class Input:
+    """One array argument: the caller's object, the tensor that stands for it, and the parameter's name."""
+
+    name: str
+    given: Any
+    tensor: NkiTensor
+    mutable: bool
+
+
+@dataclass(slots=True)
+class Arguments:
+    """The arguments of one run: makes the tensors, and brings results and updates back."""
+
+    context: Context
+    mutable: frozenset[str] = frozenset()
+    inputs: list[Input] = field(default_factory=list)
+    torch: bool = False
+
+    def enter(self, name: str, value: Any) -> Any:
+        """An argument as the kernel gets it: arrays become HBM tensors, everything else passes."""
+        return mapped(lambda leaf: self._leaf(name, leaf), value)
+
+    def _leaf(self, name: str, value: Any) -> Any:
+        for known in self.inputs:
+            if known.given is value:
+                return known.tensor
+        array = value
+        if is_torch(value):
+            from .torch_arrays import to_numpy
+
+            self.torch = True
+            array = to_numpy(value)
+        elif not isinstance(value, np.ndarray):
+            if self.context.values or not (hasattr(value, "shape") and hasattr(value, "dtype")) or np.ndim(value) == 0:
+                return value
+        if len(array.shape) == 0:
+            return value
+        tensor = self._tensor(name, array)
+        self.inputs.append(Input(name, value, tensor, name in self.mutable))
+        return tensor
+
+    def _tensor(self, name: str, array: Any) -> NkiTensor:
+        dtype = self._dtype(name, array)
+        if 0 in array.shape:
+            raise UsageError(f"argument {name} has shape {array.shape}", rule="arrays have at least one element")
+        shape = tuple(int(n) for n in array.shape)
+        tensor = self.context.allocate(shape, dtype, MemoryRegion.shared_hbm, name=name, kind="input")
+        storage = tensor.storage
+        storage.written.state = ALL
+        storage.guard = []
+        if self.context.values:
+            stored = np.ascontiguousarray(array)
+            if storage.relaxed:
+                stored = stored.astype(np.float32)
+            storage.data = stored.reshape(-1).view(np.uint8)
+        return tensor
+
+    def _dtype(self, name: str, array: Any) -> DType:
+        try:
+            return dtype_of(array.dtype)
+        except UsageError as error:
+            raise UsageError(f"argument {name}: {error.what}", rule=error.rule, source=error.source, fix=error.fix) from None
+
+    def leave(self, value: Any) -> Any:
+        """A kernel's result as NumPy arrays; in-place updates of the inputs are brought back first."""
+        return mapped(self._result, value)
+
+    def _result(self, value: Any) -> Any:
+        if not isinstance(value, NkiTensor):
+            return value
+        if value.layout.space != HBM:
+            raise KernelError(
+                "buffer",
+                f"the kernel returns {value!r}",
+                rule="results are in HBM",
+                fix="copy the tile to an nl.ndarray(…, buffer=nl.shared_hbm) and return that",
+                where=None,
+            )
+        return stored_array(value, values=self.context.values)
+
+    def update(self) -> None:
+        """Copy what the kernel wrote into its inputs to the caller's arrays."""
+        for entry in self.inputs:
+            if not entry.tensor.storage.guard or not self.context.values:
+                continue
+            array = stored_array(entry.tensor, values=True)
+            if is_torch(entry.given):
+                from .torch_arrays import write_back
+
+                write_back(entry.given, array)
+            else:
+                entry.given[...] = array.astype(entry.given.dtype, copy=False)
+
+
+def stored_array(tensor: NkiTensor, *, values: bool) -> np.ndarray:
+    """A tensor's elements as an array of its host dtype (fp32 for low precision with precise=False).
+
+    Without values it is an array of zeros that takes no memory.
+    """
+    host = tensor.dtype.host
+    if not values:
+        return np.broadcast_to(np.zeros((), host), tensor.shape)
+    array = np.array(tensor.storage.array(tensor.layout, tensor.byte))
+    return array.view(host) if array.dtype != host and array.dtype.itemsize == host.itemsize and host.kind == "b" else array

@@ -1,0 +1,150 @@
+"""Checks at the end of a run: capacity over time, outputs, writes into inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nkilab.errors import Location
+
+from .arguments import Arguments
+from .context import Context, leaves
+from .errors import KernelError
+from .findings import finding
+from .layout import PSUM, SBUF, SPACE_NAMES
+from .tensor import NkiTensor
+from .trace import Trace
+from .values.cast import float32
+
+
+def check_capacity(context: Context, trace: Trace) -> None:
+    """Live bytes of SBUF and PSUM over the run; a tensor lives from its first access to its last.
+
+    Tensors with at most 64 or 32 partitions count a half or a quarter, as they could share their bytes of a partition.
+
+    Raises:
+        KernelError: PSUM overflows (it is not spilled).
+    """
+    for space in (SBUF, PSUM):
+        found = _peak(trace, space)
+        if found is None:
+            continue
+        live, row, holders = found
+        available = context.memory.partition_bytes(space)
+        if live <= available:
+            continue
+        where = _place(trace, int(trace.tables["instructions"]["site"][row]))
+        shown = _holders(trace, holders)
+        if space == PSUM:
+            raise KernelError(
+                "capacity",
+                f"{live:,} bytes of PSUM are live in each partition",
+                values=shown,
+                rule=f"a PSUM partition of {context.hardware.name} has {available:,} bytes, and PSUM is not spilled",
+                source=context.hardware.source("psum.partition_bytes").source,
+                fix="copy results out of PSUM (nisa.tensor_copy) before the next tiles are started",
+                where=where,
+            )
+        message = f"{live:,} bytes of {SPACE_NAMES[space].upper()} are live in each partition of {available:,}: {shown}"
+        context.findings.append(finding("sbuf-over-capacity", message, where, rank=context.rank, core=context.core))
+
+
+def _peak(trace: Trace, space: int) -> tuple[int, int, np.ndarray] | None:
+    """Most live bytes per partition, the first instruction where they are, and the tensors that hold them."""
+    tensors, accesses = trace.tables["tensors"], trace.tables["accesses"]
+    rows = len(trace)
+    chosen = (tensors["space"] == space) & (tensors["address"] < 0)
+    first = np.full(len(chosen), rows)
+    last = np.full(len(chosen), -1)
+    np.minimum.at(first, accesses["tensor"], accesses["instruction"])
+    np.maximum.at(last, accesses["tensor"], accesses["instruction"])
+    chosen &= last >= 0
+    if not chosen.any():
+        return None
+    partitions = tensors["partitions"]
+    share = np.where(partitions > 64, 4, np.where(partitions > 32, 2, 1))
+    weight = tensors["bytes"] * share
+    change = np.zeros(rows + 1, np.int64)
+    np.add.at(change, first[chosen], weight[chosen])
+    np.subtract.at(change, last[chosen] + 1, weight[chosen])
+    live = np.cumsum(change)
+    row = int(live.argmax())
+    holders = np.flatnonzero(chosen & (first <= row) & (last >= row))
+    return int(live[row]) // 4, row, holders[np.argsort(-weight[holders], kind="stable")]
+
+
+def _holders(trace: Trace, holders: np.ndarray) -> str:
+    """Who holds the bytes: allocation lines with count and bytes."""
+    tensors = trace.tables["tensors"]
+    lines: dict[int, list[int]] = {}
+    for tensor in holders:
+        lines.setdefault(int(tensors["site"][tensor]), []).append(int(tensors["bytes"][tensor]))
+    shown = sorted(lines.items(), key=lambda item: -sum(item[1]))[:6]
+    parts = [f"{len(sizes)} x {sizes[0]:,} bytes from {_place(trace, site)}" for site, sizes in shown]
+    rest = len(lines) - len(shown)
+    return "; ".join(parts) + (f"; and {rest} more lines" if rest > 0 else "")
+
+
+def _place(trace: Trace, site: int) -> Location | None:
+    if site < 0:
+        return None
+    sites = trace.tables["sites"]
+    return Location(
+        trace.names["file"][int(sites["file"][site])],
+        int(sites["line"][site]),
+        trace.names["python_function"][int(sites["function"][site])],
+    )
+
+
+def check_outputs(context: Context, returned: Any, outputs: Any, arguments: Arguments, definition: Location) -> None:
+    """Findings of outputs: parts never written, NaN, all zero."""
+    given = [_floats(entry.tensor) for entry in arguments.inputs] if context.values else []
+    clean = not any(np.isnan(array).any() for array in given)
+    alive = any(array.any() for array in given)
+    tensors = [leaf for leaf in leaves(returned) if isinstance(leaf, NkiTensor)]
+    arrays = [leaf for leaf in leaves(outputs) if isinstance(leaf, np.ndarray)]
+    for number, (tensor, array) in enumerate(zip(tensors, arrays, strict=False)):
+        name = f"output {number} ({tensor.name or 'unnamed'}, {array.dtype}{list(array.shape)})"
+        where = context.location(tensor.storage.site) or definition
+        message = _output_message(context, tensor, array, clean=clean, alive=alive)
+        if message is not None:
+            code, text = message
+            context.findings.append(finding(code, f"{name} {text}", where, rank=context.rank, core=context.core))
+
+
+def _output_message(
+    context: Context, tensor: NkiTensor, array: np.ndarray, *, clean: bool, alive: bool
+) -> tuple[str, str] | None:
+    written = tensor.storage.home.written
+    if written.state_of(tensor.layout, tensor.byte) != 2:
+        mask = written.mask(tensor.layout, tensor.byte)
+        missing = int(mask.size - mask.sum())
+        first = tuple(int(i) for i in np.unravel_index(int(np.argmin(mask)), mask.shape))
+        return "unwritten-output", f"has {missing:,} of {mask.size:,} elements that were never written, the first at {first}"
+    if not context.values:
+        return None
+    if array.dtype.kind not in "biu" and clean:
+        bad = np.isnan(array.astype(np.float32))
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            return "nan-output", f"has {int(bad.sum()):,} NaN, the first at {first}"
+    if alive and not array.any():
+        return "all-zero-output", "is all zero"
+    return None
+
+
+def _floats(tensor: NkiTensor) -> np.ndarray:
+    array = tensor.storage.array(tensor.layout, tensor.byte)
+    return float32(array) if array.dtype.kind in "fV" else array
+
+
+def check_input_writes(context: Context, returned: Any, arguments: Arguments) -> None:
+    """Findings of writes into inputs that are neither declared mutable nor returned."""
+    storages = {leaf.storage.id for leaf in leaves(returned) if isinstance(leaf, NkiTensor)}
+    for entry in arguments.inputs:
+        sites = entry.tensor.storage.guard
+        if sites and not entry.mutable and entry.tensor.storage.id not in storages:
+            context.report(
+                "undeclared-input-write", f"the kernel writes into its input {entry.name!r}", sites[0], entry.name
+            )

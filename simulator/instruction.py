@@ -1,0 +1,297 @@
+"""What an instruction is, and how one is issued.
+
+An instruction is described once (`Instruction`): its operands, engines, rules and value function. The first call with
+given operand layouts and options is checked and becomes a `Plan`; later calls of the same plan only record where their
+operands lie, check that what they read was written, and compute.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .check import Check
+from .constants import oob_mode
+from .context import Context, current
+from .dynamic import check_rows, gather, is_scalar, mark_rows, resolve, table
+from .handle import NkiInstruction
+from .layout import HBM, PSUM, SBUF, Layout
+from .registers import value_of
+from .tensor import NkiTensor
+from .trace import FLAG, Shape
+from .values.dtypes import DType
+from .written import ALL
+
+ON_CHIP = (SBUF, PSUM)
+ANYWHERE = (HBM, SBUF, PSUM)
+DMA_SPACES = (HBM, SBUF)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One operand.
+
+    Attributes:
+        name: parameter name, also its role in the trace.
+        write: whether the instruction writes it.
+        spaces: memories it may lie in.
+        number: whether a compile-time number may stand for it.
+        optional: whether None may.
+        vector: whether it has one element per partition.
+        dtypes: names of the data types it may have; None for all of the generation.
+    """
+
+    name: str
+    write: bool = False
+    spaces: tuple[int, ...] = ON_CHIP
+    number: bool = False
+    optional: bool = False
+    vector: bool = False
+    dtypes: tuple[str, ...] | None = None
+
+
+def dst(*, name: str = "dst", spaces: tuple[int, ...] = ON_CHIP, dtypes: tuple[str, ...] | None = None) -> Operand:
+    """A written tile."""
+    return Operand(name, write=True, spaces=spaces, dtypes=dtypes)
+
+
+Rule = Callable[[Check], None]
+Value = Callable[["Step"], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instruction:
+    """The description of one `nki.isa` function.
+
+    Attributes:
+        api: its name.
+        operands: in the order in which `issue` gets them.
+        options: names of the hashable arguments that a plan depends on, in the order in which `issue` gets them.
+        engines: engines that may run it, best first; empty for DMA.
+        value: computes the results of the written operands (a tuple where there are several, None for one not there).
+        rules: checks of shapes, dtypes, buffers and limits; they may also set what the trace says of it.
+        since: first NeuronCore generation that has it.
+        same_partitions: whether all tiles have the partitions of the first.
+        confidence: `supported`, or `untested` where the documentation leaves the values open.
+        source: where its rules come from.
+    """
+
+    api: str
+    operands: tuple[Operand, ...]
+    value: Value
+    options: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    since: int = 2
+    same_partitions: bool = True
+    confidence: str = "supported"
+    source: str = ""
+    before: Callable[[Context, tuple[Any, ...], tuple[Any, ...], int], tuple[int, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A checked instruction for given layouts: its row in the trace but for the places, and what it reads and writes."""
+
+    index: int
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    tensors: tuple[int, ...]
+    outs: tuple[DType | None, ...]
+    dynamic: bool
+    engine: int
+
+
+@dataclass(slots=True)
+class Step:
+    """One execution of a plan, as its value function sees it: `step[i]` is operand i as stored array or number."""
+
+    context: Context
+    plan: Plan
+    operands: tuple[Any, ...]
+    options: tuple[Any, ...]
+    extra: tuple[Any, ...]
+    state: Any = None
+    inside: np.ndarray | None = None
+
+    def __getitem__(self, position: int) -> Any:
+        operand = self.operands[position]
+        if type(operand) is not NkiTensor:
+            return value_of(operand) if is_scalar(operand) else operand
+        if operand.indirection is None:
+            return operand.storage.array(operand.layout, operand.byte)
+        rows, self.inside = gather(operand, skip=oob_mode.skip in self.options)
+        return rows
+
+    def out(self, position: int = 0) -> DType:
+        """Data type that a written operand is stored in."""
+        dtype = self.plan.outs[position]
+        if dtype is None:
+            raise TypeError(f"operand {position} is not a tensor")
+        return dtype
+
+    def shape(self, position: int = 0) -> tuple[int, ...]:
+        """Shape of an operand."""
+        shape: tuple[int, ...] = self.operands[position].layout.shape
+        return shape
+
+
+def issue(
+    what: Instruction,
+    operands: tuple[Any, ...],
+    options: tuple[Any, ...] = (),
+    extra: tuple[Any, ...] = (),
+    name: str | None = None,
+) -> NkiInstruction:
+    """Check, record and execute one instruction.
+
+    Args:
+        what: its description.
+        operands: tensors, numbers or None, as described.
+        options: hashable arguments that its plan depends on.
+        extra: arguments that only its value depends on.
+        name: the user's name for it.
+
+    Raises:
+        KernelError: it cannot execute.
+    """
+    __tracebackhide__ = True
+    context = current()
+    key: list[object] = [what, options]
+    for operand in operands:
+        key.append(operand.layout if type(operand) is NkiTensor else type(operand))
+        if type(operand) is NkiTensor and operand.indirection is not None:
+            key.append(operand.indirection.rows)
+    found = tuple(key)
+    plan = context.plans.get(found)
+    if plan is None:
+        plan = make_plan(context, what, operands, options, found)
+    place, iteration = context.sources.here(sys._getframe(1))
+    flags, skipped, state = 0, False, None
+    if plan.dynamic:
+        operands, flags, skipped = resolve(context, operands, plan.writes, options, place.site)
+    if what.before is not None:
+        more, state = what.before(context, operands, options, place.site)
+        flags |= more
+    touched = context.trace.touched
+    for position in plan.tensors:
+        tensor = operands[position]
+        storage = tensor.storage
+        touched.append(storage.id)
+        touched.append(tensor.byte - storage.base_byte)
+    rows = context.trace.rows
+    rows.extend((plan.index, place.site, place.stack, iteration, flags))
+    if not skipped:
+        _check_reads(context, what, plan, operands, place.site)
+        if context.values:
+            _compute(what, Step(context, plan, operands, options, extra, state))
+        for position in plan.writes:
+            tensor = operands[position]
+            storage = tensor.storage
+            if tensor.indirection is None:
+                storage.mark(tensor.layout, tensor.byte)
+            else:
+                mark_rows(context, tensor)
+            if storage.guard is not None:
+                storage.guard.append(place.site)
+    return NkiInstruction(len(rows) // 5 - 1, name)
+
+
+def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tuple[Any, ...], site: int) -> None:
+    for position in plan.reads:
+        tensor = operands[position]
+        storage = tensor.storage
+        if tensor.indirection is not None:
+            check_rows(context, tensor, what.operands[position].name, what.api, site)
+            continue
+        written = storage.home.written
+        if written.state != ALL and written.state_of(tensor.layout, tensor.byte) != ALL:
+            role = what.operands[position].name
+            context.report_unwritten(storage, tensor.layout, tensor.byte, role, what.api, site)
+        if storage.lost is not None and storage.is_lost(tensor.layout, tensor.byte):
+            context.report_lost(storage, what.operands[position].name, what.api, site)
+
+
+def _compute(what: Instruction, step: Step) -> None:
+    results = what.value(step)
+    writes = step.plan.writes
+    if len(writes) == 1:
+        results = (results,)
+    for position, result in zip(writes, results, strict=True):
+        if result is None:
+            continue
+        tensor = step.operands[position]
+        if tensor.indirection is not None:
+            tensor.indirection.scatter(tensor, result)
+            continue
+        target = tensor.storage.overwrite(tensor.layout, tensor.byte)
+        value = result if result.shape == target.shape else result.reshape(target.shape)
+        if step.inside is not None and not step.inside.all():
+            target[step.inside] = value[step.inside]
+        else:
+            target[...] = value
+
+
+def make_plan(
+    context: Context, what: Instruction, operands: tuple[Any, ...], options: tuple[Any, ...], key: tuple[object, ...]
+) -> Plan:
+    """Check an instruction against its description and keep the plan.
+
+    Raises:
+        KernelError: a rule is broken.
+    """
+    __tracebackhide__ = True
+    check = Check(context, what, operands, options)
+    check.run()
+    tensors = tuple(i for i, operand in enumerate(operands) if type(operand) is NkiTensor)
+    writes = tuple(i for i in tensors if what.operands[i].write)
+    layouts = tuple(_box(operands[i]) for i in tensors)
+    engine, mask = check.engine_columns()
+    shape = Shape(
+        what.api,
+        engine,
+        mask,
+        ",".join(check.functions),
+        check.partitions,
+        check.elements,
+        check.stationary,
+        sum(FLAG[name] for name in check.flags),
+        check.flops,
+        tuple(what.operands[i].name for i in tensors),
+        tuple(what.operands[i].write for i in tensors),
+        layouts,
+        tuple(operands[i].size * operands[i].layout.itemsize for i in tensors),
+    )
+    context.trace.shapes.append(shape)
+    outs = tuple(_stored(context, operand) for operand in operands)
+    plan = Plan(
+        index=len(context.trace.shapes) - 1,
+        reads=tuple(i for i in tensors if not what.operands[i].write),
+        writes=writes,
+        tensors=tensors,
+        outs=outs,
+        dynamic=any(operands[i].indirection is not None for i in tensors),
+        engine=engine,
+    )
+    if what.confidence == "untested":
+        check.report_untested()
+    context.plans[key] = plan
+    return plan
+
+
+def _box(tensor: NkiTensor) -> Layout:
+    """What a view may touch: its own layout, or all rows that its run-time indices could name."""
+    if tensor.indirection is not None and tensor.indirection.rows:
+        return table(tensor)[0]
+    return tensor.layout
+
+
+def _stored(context: Context, operand: Any) -> DType | None:
+    if type(operand) is not NkiTensor:
+        return None
+    dtype = operand.dtype
+    return dtype if context.precise else dtype.relaxed

@@ -1,0 +1,61 @@
+"""The accumulator registers of the vector and scalar engines: one fp32 value per lane, kept between instructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..check import Check
+from ..constants import reduce_cmd
+from ..context import Context
+from ..instruction import Step
+from ..tensor import NkiTensor
+from ..values.cast import from_float32
+from ..values.reduce import Accumulation
+
+_LANES = 128
+
+
+def registers(context: Context, engine: str) -> np.ndarray:
+    """The registers of an engine, fp32, one for each of 128 lanes."""
+    found = context.accumulators.get(engine)
+    if found is None:
+        found = context.accumulators[engine] = np.zeros(_LANES, np.float32)
+    return found
+
+
+def accumulation(step: Step, engine: str, op: str, command: reduce_cmd, data: int, init: Any = None) -> Accumulation:
+    """What an instruction does with the registers of the lanes of its operand `data`."""
+    return Accumulation(op, command.name, registers(step.context, engine)[lanes(step.operands[data])], init)
+
+
+def keep(step: Step, engine: str, data: int, values: np.ndarray | None) -> None:
+    """Put the registers' new values back."""
+    if values is not None:
+        registers(step.context, engine)[lanes(step.operands[data])] = values
+
+
+def lanes(tile: NkiTensor) -> slice:
+    """Lanes of a tile: its partitions."""
+    first = tile.layout.first_partition
+    return slice(first, first + tile.layout.partitions)
+
+
+def read_out(step: Step, position: int, values: np.ndarray | None) -> np.ndarray | None:
+    """The registers as the elements of `reduce_res`, None where that is not given."""
+    if step.operands[position] is None or values is None:
+        return None
+    return from_float32(values, step.out(position))
+
+
+def command_rule(*allowed: reduce_cmd) -> Any:
+    """The `reduce_cmd` option is one of these."""
+
+    def rule(check: Check) -> None:
+        command = check.option("reduce_cmd")
+        if command not in allowed:
+            names = ", ".join(c.name for c in allowed)
+            check.fail("argument", f"reduce_cmd={command!r}", rule=f"one of {names}")
+
+    return rule

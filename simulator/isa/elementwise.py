@@ -1,0 +1,323 @@
+"""Element-wise instructions of the vector, scalar and GpSimd engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..check import Check
+from ..constants import engine as engines
+from ..handle import NkiInstruction
+from ..instruction import Instruction, Operand, Step, dst, issue
+from ..layout import PSUM
+from ..ops import op_name
+from ..rules import alu_ops, engine_choice, not_both_psum, same_dtype, same_elements
+from ..tensor import NkiTensor
+from ..values import alu, cast, elementwise, select
+
+_ANY = ("vector", "scalar", "gpsimd")
+_INT32 = ("int32", "uint32")
+
+
+def _copy_rules(check: Check) -> None:
+    if check.generation == 2:
+        check.engines.remove("scalar")
+    if check["dst"].dtype != check["src"].dtype:
+        check.flags.add("cast")
+    if check["dst"].dtype.kind == "packed" and check["dst"].dtype != check["src"].dtype:
+        check.fail("dtype", "a packed type is copied to another", rule="packed x4 types are copied bit for bit only")
+
+
+_TENSOR_COPY = Instruction(
+    "tensor_copy",
+    (dst(), Operand("src")),
+    lambda step: cast.tensor_copy(step[1], step.out()),
+    options=("engine",),
+    engines=_ANY,
+    rules=(same_elements("dst", "src"), _copy_rules, engine_choice()),
+)
+
+
+def tensor_copy(
+    dst: NkiTensor, src: NkiTensor, engine: engines = engines.unknown, name: str | None = None
+) -> NkiInstruction:
+    """Copy a tile within SBUF and PSUM: bit for bit in one dtype, else cast through fp32.
+
+    `engine` is vector, scalar (trn2 and newer) or gpsimd (SBUF only).
+
+    Raises:
+        KernelError: partitions or elements per partition differ, an operand is in HBM, an engine that cannot.
+    """
+    return issue(_TENSOR_COPY, (dst, src), (engine,), name=name)
+
+
+def _memset_rules(check: Check) -> None:
+    value, dtype = check.option("value"), check["dst"].dtype
+    if not isinstance(value, int | float | bool | np.number):
+        check.fail("argument", f"value={value!r}", rule="value is a compile-time number")
+    if dtype.kind == "packed" and value != 0:
+        check.fail("argument", f"value={value} for {dtype}", rule="packed x4 types are set to 0 only")
+
+
+_MEMSET = Instruction(
+    "memset",
+    (dst(),),
+    lambda step: cast.memset(step.shape(0), step.options[0], step.out()),
+    options=("value", "engine"),
+    engines=("vector", "gpsimd"),
+    rules=(_memset_rules, engine_choice()),
+)
+
+
+def memset(dst: NkiTensor, value: float, engine: engines = engines.unknown, name: str | None = None) -> NkiInstruction:
+    """Fill a tile with a compile-time number; `engine` is vector or gpsimd.
+
+    Raises:
+        KernelError: the tile is in HBM, or the value does not fit a packed dtype.
+    """
+    return issue(_MEMSET, (dst,), (value, engine), name=name)
+
+
+def _tensor_tensor_engines(check: Check) -> None:
+    """nl.power runs on GpSimd; 32-bit integers go there by default, unless an operand is in PSUM."""
+    check.without_gpsimd_in_psum()
+    if check.option("op") == "power":
+        if "gpsimd" not in check.engines:
+            check.fail("buffer", "nl.power with an operand in PSUM", rule="nl.power runs on GpSimd, which reads SBUF only")
+        check.engines = ["gpsimd"]
+    elif check.option("op") in alu.OPS and alu.OPS[check.option("op")].kind == "bitvec":
+        check.engines = ["vector"]
+    elif _all_int32(check) and check.option("engine") == engines.unknown and "gpsimd" in check.engines:
+        check.engines = ["gpsimd"]
+    check.choose(check.option("engine"))
+
+
+def _all_int32(check: Check) -> bool:
+    return all(tile.dtype in _INT32 for _, tile in check.tensors())
+
+
+def _tensor_tensor(step: Step) -> np.ndarray:
+    tiles = (step.operands[0], step.operands[1], step.operands[2])
+    native = step.plan.engine == 3 and all(tile.dtype in _INT32 for tile in tiles)
+    return elementwise.tensor_tensor(step[1], step[2], step.options[0], step.out(), integer=native)
+
+
+_TENSOR_TENSOR = Instruction(
+    "tensor_tensor",
+    (dst(), Operand("data1"), Operand("data2")),
+    _tensor_tensor,
+    options=("op", "engine"),
+    engines=("vector", "gpsimd"),
+    rules=(
+        same_elements("dst", "data1", "data2"),
+        not_both_psum("data1", "data2"),
+        alu_ops("op", binary=True),
+        _tensor_tensor_engines,
+    ),
+)
+
+
+def tensor_tensor(
+    dst: NkiTensor,
+    data1: NkiTensor,
+    data2: NkiTensor,
+    op: Any,
+    engine: engines = engines.unknown,
+    name: str | None = None,
+) -> NkiInstruction:
+    """`dst = data1 <op> data2`, element by element, in fp32 (bit patterns for bitvec operators).
+
+    Where all tiles are int32 or uint32 and lie in SBUF, GpSimd computes in native integers. One input at most is in PSUM.
+
+    Raises:
+        KernelError: partitions or elements differ, both inputs in PSUM, an operator or engine that cannot.
+    """
+    return issue(_TENSOR_TENSOR, (dst, data1, data2), (op_name(op), engine), name=name)
+
+
+_SCALAR_OPS = {("multiply", "add"), ("multiply", None), ("add", None)}
+
+
+def _tensor_scalar_engines(check: Check) -> None:
+    check.without_gpsimd_in_psum()
+    op0, op1 = check.option("op0"), check.option("op1")
+    if op0 in alu.OPS and alu.OPS[op0].kind == "bitvec":
+        check.engines = ["vector"]
+    elif "rsqrt" in (op0, op1):
+        check.engines = [e for e in check.engines if e == "gpsimd"]
+    else:
+        check.engines = [e for e in check.engines if e == "vector" or (e == "scalar" and (op0, op1) in _SCALAR_OPS)]
+        if check.generation == 2 and "scalar" in check.engines:
+            check.engines.remove("scalar")
+    if not check.engines:
+        check.fail("buffer", "nl.rsqrt with an operand in PSUM", rule="nl.rsqrt runs on GpSimd, which reads SBUF only")
+    check.choose(check.option("engine"))
+
+
+def _operand_numbers(check: Check) -> None:
+    op1, operand1 = check.option("op1"), check["operand1"]
+    if (op1 is None) != (operand1 is None) and (op1 is None or alu.OPS[op1].arity == 2):
+        check.fail("argument", f"op1={op1} with operand1={operand1!r}", rule="op1 and operand1 are given together")
+    op0 = alu.OPS[check.option("op0")]
+    if op0.arity == 2 and check["operand0"] is None:
+        check.fail("argument", f"op0=nl.{op0.name} without operand0", rule="a binary operator needs its operand")
+    if op0.kind == "arithmetic":
+        float_or_int32(check, "operand0", "operand1")
+
+
+def float_or_int32(check: Check, *names: str) -> None:
+    """Vector operands of arithmetic are float32; all-int32 address arithmetic is taken too."""
+    for name in names:
+        tile = check[name]
+        if isinstance(tile, NkiTensor) and tile.dtype != "float32" and not _all_int32(check):
+            check.fail(
+                "dtype",
+                f"{name} has dtype {tile.dtype}",
+                rule=f"{name} must be float32 with an arithmetic operator",
+                fix="cast it with nisa.tensor_copy first",
+            )
+
+
+def _tensor_scalar(step: Step) -> np.ndarray:
+    op0, op1, reverse0, reverse1, _ = step.options
+    tiles = [tile for tile in step.operands if isinstance(tile, NkiTensor)]
+    native = len(tiles) > 2 and all(tile.dtype in _INT32 for tile in tiles)
+    return elementwise.tensor_scalar(
+        step[1],
+        op0,
+        step[2],
+        step.out(),
+        reverse0=reverse0,
+        op1=op1,
+        operand1=step[3],
+        reverse1=reverse1,
+        integer=native,
+    )
+
+
+_TENSOR_SCALAR = Instruction(
+    "tensor_scalar",
+    (
+        dst(),
+        Operand("data"),
+        Operand("operand0", number=True, optional=True, vector=True),
+        Operand("operand1", number=True, optional=True, vector=True),
+    ),
+    _tensor_scalar,
+    options=("op0", "op1", "reverse0", "reverse1", "engine"),
+    engines=_ANY,
+    rules=(same_elements("dst", "data"), alu_ops("op0", "op1"), _operand_numbers, _tensor_scalar_engines),
+)
+
+
+def tensor_scalar(
+    dst: NkiTensor,
+    data: NkiTensor,
+    op0: Any,
+    operand0: Any,
+    reverse0: bool = False,
+    op1: Any = None,
+    operand1: Any = None,
+    reverse1: bool = False,
+    engine: engines = engines.unknown,
+    name: str | None = None,
+) -> NkiInstruction:
+    """`dst = (data <op0> operand0) <op1> operand1`, operands numbers or one float32 element per partition.
+
+    `reverse0` and `reverse1` swap the sides of an operator. Both operators are arithmetic (fp32) or both bitvec.
+
+    Raises:
+        KernelError: shapes, dtypes, operators or an engine that cannot.
+    """
+    options = (op_name(op0, "op0"), op_name(op1, "op1"), bool(reverse0), bool(reverse1), engine)
+    return issue(_TENSOR_SCALAR, (dst, data, operand0, operand1), options, name=name)
+
+
+def _scalar_tensor_tensor(step: Step) -> np.ndarray:
+    op0, op1, reverse0, reverse1 = step.options
+    return elementwise.scalar_tensor_tensor(
+        step[1], op0, step[2], op1, step[3], step.out(), reverse0=reverse0, reverse1=reverse1
+    )
+
+
+_SCALAR_TENSOR_TENSOR = Instruction(
+    "scalar_tensor_tensor",
+    (dst(), Operand("data"), Operand("operand0", number=True, vector=True), Operand("operand1")),
+    _scalar_tensor_tensor,
+    options=("op0", "op1", "reverse0", "reverse1"),
+    engines=("vector",),
+    rules=(
+        same_elements("dst", "data", "operand1"),
+        not_both_psum("data", "operand1"),
+        alu_ops("op0", "op1", arithmetic=True),
+    ),
+)
+
+
+def scalar_tensor_tensor(
+    dst: NkiTensor,
+    data: NkiTensor,
+    op0: Any,
+    operand0: Any,
+    op1: Any,
+    operand1: NkiTensor,
+    reverse0: bool = False,
+    reverse1: bool = False,
+    name: str | None = None,
+) -> NkiInstruction:
+    """`dst = (data <op0> operand0) <op1> operand1`: a number or vector first, then a whole tile; all in fp32.
+
+    Raises:
+        KernelError: shapes, bitvec operators, `data` and `operand1` both in PSUM.
+    """
+    options = (op_name(op0, "op0"), op_name(op1, "op1"), bool(reverse0), bool(reverse1))
+    return issue(_SCALAR_TENSOR_TENSOR, (dst, data, operand0, operand1), options, name=name)
+
+
+_RECIPROCAL = Instruction(
+    "reciprocal",
+    (dst(), Operand("data")),
+    lambda step: elementwise.reciprocal(step[1], step.out()),
+    engines=("vector",),
+    rules=(same_elements("dst", "data"),),
+)
+
+
+def reciprocal(dst: NkiTensor, data: NkiTensor, name: str | None = None) -> NkiInstruction:
+    """`dst = 1 / data` on the vector engine, in fp32.
+
+    Raises:
+        KernelError: partitions or elements per partition differ.
+    """
+    return issue(_RECIPROCAL, (dst, data), name=name)
+
+
+def _one_in_psum(check: Check) -> None:
+    if isinstance(check["src"], NkiTensor) and check["src"].layout.space == check["predicate"].layout.space == PSUM:
+        check.fail("buffer", "src and predicate are both in PSUM", rule="at most one of them is")
+
+
+_TENSOR_COPY_PREDICATED = Instruction(
+    "tensor_copy_predicated",
+    (dst(), Operand("src", number=True), Operand("predicate", dtypes=("uint8", "uint16", "uint32"))),
+    lambda step: select.tensor_copy_predicated(
+        step[0], step[1], step[2], step.out(), reverse_pred=step.options[0]
+    ),
+    options=("reverse_pred",),
+    engines=("vector",),
+    rules=(same_elements("dst", "src", "predicate"), same_dtype("dst", "src"), _one_in_psum),
+)
+
+
+def tensor_copy_predicated(
+    dst: NkiTensor, src: Any, predicate: NkiTensor, reverse_pred: bool = False, name: str | None = None
+) -> NkiInstruction:
+    """Copy elements of `src` (a tile or a number) to `dst` where `predicate` is not 0; the others stay.
+
+    Raises:
+        KernelError: sizes or dtypes differ, `src` and `predicate` both in PSUM.
+    """
+    return issue(_TENSOR_COPY_PREDICATED, (dst, src, predicate), (bool(reverse_pred),), name=name)
+
+

@@ -1,0 +1,1 @@
+"""The functions of `nki.language`, by what they are about."""

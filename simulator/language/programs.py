@@ -1,0 +1,142 @@
+"""Which program this is, loops, memory helpers, printing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..context import current, running
+from ..errors import KernelError
+from ..layout import HBM, PSUM, SBUF
+from ..memory import SPACES
+from ..registers import NkiScalar, VirtualRegister, value_of
+from ..tensor import DynamicSlice, NkiTensor
+from .create import region_of
+
+
+def program_id(axis: int = 0) -> int:
+    """Index of this core's program in the launch grid."""
+    del axis
+    return current().core
+
+
+def num_programs(axes: Any = 0) -> int:
+    """Programs in the launch grid: cores of the logical NeuronCore."""
+    del axes
+    return current().cores
+
+
+def program_ndim() -> int:
+    """Dimensions of the launch grid: 0 without one."""
+    return 1 if current().cores > 1 else 0
+
+
+def ds(start: Any, size: int) -> DynamicSlice:
+    """`size` elements from `start`, an int, register or traced scalar."""
+    return DynamicSlice(start, size)
+
+
+def _range(start: Any, stop: Any, step: int) -> range:
+    first, last = (0, start) if stop is None else (start, stop)
+    return range(first, last, step)
+
+
+def affine_range(start: int, stop: int | None = None, step: int = 1) -> range:
+    """Python's `range` (deprecated in NKI 0.7)."""
+    return _range(start, stop, step)
+
+
+def sequential_range(start: int, stop: int | None = None, step: int = 1) -> range:
+    """Python's `range` (deprecated in NKI 0.7)."""
+    return _range(start, stop, step)
+
+
+def static_range(start: int, stop: int | None = None, step: int = 1) -> range:
+    """Python's `range` (deprecated in NKI 0.7)."""
+    return _range(start, stop, step)
+
+
+def dynamic_range(start: Any, stop: Any = None, step: int = 1) -> Iterator[VirtualRegister]:
+    """A loop on the device (API 0.6); from 0.7 on use `nl.fori_loop`.
+
+    Raises:
+        KernelError: under API 0.7, whose tracer cannot run it.
+    """
+    if current().sim.nki != "0.6":
+        raise KernelError(
+            "control-flow",
+            "nl.dynamic_range in a for statement",
+            rule="from NKI 0.7 on, Python loops are unrolled while tracing",
+            source="NKI 0.7 migration guide",
+            fix='use nl.fori_loop(lower, upper, body), or simulate with Sim(nki="0.6")',
+        )
+    first, last = (0, start) if stop is None else (start, stop)
+    for value in range(value_of(first), value_of(last), step):
+        yield VirtualRegister(value, frozen=True)
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: int = 1) -> None:
+    """Run `body_fun(i)` on the device for i from `lower` to `upper` (exclusive).
+
+    `i` is a VirtualRegister where a bound is one (under API 0.6 always), else an NkiScalar.
+
+    Raises:
+        KernelError: a step that is not a positive int, or an int64 NkiScalar as bound.
+    """
+    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
+        raise KernelError("argument", f"nl.fori_loop(step={step!r})", rule="step is a positive compile-time int")
+    if any(isinstance(bound, NkiScalar) and bound.dtype == "int64" for bound in (lower, upper)):
+        raise KernelError(
+            "dtype", "nl.fori_loop with an int64 NkiScalar as bound", rule="bounds are 32 bits", source="nki.language.fori_loop"
+        )
+    register = current().sim.nki == "0.6" or any(isinstance(bound, VirtualRegister) for bound in (lower, upper))
+    for value in range(value_of(lower), value_of(upper), step):
+        body_fun(VirtualRegister(value, frozen=True) if register else NkiScalar(value))
+
+
+def while_loop(init: Any, body_fun: Callable[[Any], Any]) -> None:
+    """Run `body_fun(condition)` while the condition is not 0; the body returns the next condition."""
+    condition = init
+    while value_of(condition) != 0:
+        condition = body_fun(condition)
+
+
+@contextmanager
+def no_reorder() -> Iterator[None]:
+    """Keep program order within the block; the simulator always does."""
+    yield
+
+
+def is_hbm(buffer: Any) -> bool:
+    """Whether a region is HBM."""
+    return SPACES[region_of(buffer)] == HBM
+
+
+def is_sbuf(buffer: Any) -> bool:
+    """Whether a region is SBUF."""
+    return SPACES[region_of(buffer)] == SBUF
+
+
+def is_psum(buffer: Any) -> bool:
+    """Whether a region is PSUM."""
+    return SPACES[region_of(buffer)] == PSUM
+
+
+def is_on_chip(buffer: Any) -> bool:
+    """Whether a region is SBUF or PSUM."""
+    return SPACES[region_of(buffer)] != HBM
+
+
+def device_print(print_prefix: str, tensor: NkiTensor) -> None:
+    """Print a prefix and a tensor's values to standard output, as the vendor's simulator does."""
+    import sys
+
+    context = running()
+    if context is not None and context.values:
+        array = np.asarray(tensor.storage.array(tensor.layout, tensor.byte))
+        sys.stdout.write(f"{print_prefix} {tensor!r}\n{array}\n")
+
+

@@ -1,0 +1,171 @@
+"""Values that only the device knows: virtual registers and traced scalars.
+
+The simulator knows their values, but a kernel that is traced does not: Python control flow on them raises TypeError,
+as the tracer does (nki.isa.VirtualRegister; NKI 0.7 NkiScalar).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import KernelError
+from .tensor import NKIObject
+from .values.dtypes import DType, int32, int64
+
+
+def _refuse(value: object, use: str) -> TypeError:
+    return TypeError(
+        f"{use} of a {type(value).__name__}: its value is not known while the kernel is traced; "
+        "use nl.fori_loop or nl.while_loop for loops that depend on it"
+    )
+
+
+class _Device(NKIObject):
+    """What both kinds share: no Python control flow."""
+
+    __slots__ = ("value",)
+
+    def __bool__(self) -> bool:
+        raise _refuse(self, "the truth")
+
+    def __int__(self) -> int:
+        raise _refuse(self, "int()")
+
+    def __index__(self) -> int:
+        raise _refuse(self, "range() or indexing")
+
+    def __float__(self) -> float:
+        raise _refuse(self, "float()")
+
+
+class VirtualRegister(_Device):
+    """A register of an engine's sequencer, 32 bits; made by `nisa.register_alloc`.
+
+    `value` is None until something is moved or loaded into it. A frozen register is a loop's induction variable.
+    """
+
+    __slots__ = ("frozen",)
+
+    def __init__(self, state: int | None = None, frozen: bool = False) -> None:
+        """Make a register that holds `state`."""
+        self.value = None if state is None else wrap32(state)
+        self.frozen = frozen
+
+    def __repr__(self) -> str:
+        return f"<register {self.value}>"
+
+    def __add__(self, other: Any) -> VirtualRegister:
+        return VirtualRegister(value_of(self) + value_of(other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> VirtualRegister:
+        return VirtualRegister(value_of(self) - value_of(other))
+
+    def __rsub__(self, other: Any) -> VirtualRegister:
+        return VirtualRegister(value_of(other) - value_of(self))
+
+    def __mul__(self, other: Any) -> VirtualRegister:
+        return VirtualRegister(value_of(self) * value_of(other))
+
+    __rmul__ = __mul__
+
+
+class NkiScalar(_Device):
+    """One integer computed on the device (API 0.7): int32 wraps, int64 does not compare; made by `nisa.scalar_load`."""
+
+    __slots__ = ("dtype", "is_comparison")
+
+    def __init__(self, state: int, dtype: Any = None, is_comparison: bool = False) -> None:
+        """Make a scalar that holds `state`."""
+        self.dtype: DType = int64 if dtype == "int64" else int32
+        self.value = wrap32(state) if self.dtype == "int32" else int(np.int64(state))
+        self.is_comparison = is_comparison
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<NkiScalar {self.dtype} {self.value}>"
+
+    def _with(self, other: Any, value: int) -> NkiScalar:
+        if isinstance(other, NkiScalar) and other.dtype != self.dtype:
+            raise KernelError(
+                "dtype",
+                f"arithmetic of {self!r} and {other!r}",
+                rule="both NkiScalars have the same dtype",
+                source="nki.isa.NkiScalar",
+            )
+        return NkiScalar(value, self.dtype)
+
+    def __add__(self, other: Any) -> NkiScalar:
+        return self._with(other, self.value + value_of(other))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> NkiScalar:
+        return self._with(other, self.value - value_of(other))
+
+    def __rsub__(self, other: Any) -> NkiScalar:
+        return self._with(other, value_of(other) - self.value)
+
+    def __mul__(self, other: Any) -> NkiScalar:
+        return self._with(other, self.value * value_of(other))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> NkiScalar:
+        return self._with(self, -self.value)
+
+    def __pos__(self) -> NkiScalar:
+        return self
+
+    def _compare(self, other: Any, result: bool) -> NkiScalar:
+        if self.dtype == "int64":
+            raise KernelError(
+                "dtype", f"comparison of {self!r}", rule="int64 NkiScalars do not compare", source="nki.isa.NkiScalar"
+            )
+        return NkiScalar(int(result), self.dtype, is_comparison=True)
+
+    def __lt__(self, other: Any) -> NkiScalar:
+        return self._compare(other, self.value < value_of(other))
+
+    def __le__(self, other: Any) -> NkiScalar:
+        return self._compare(other, self.value <= value_of(other))
+
+    def __gt__(self, other: Any) -> NkiScalar:
+        return self._compare(other, self.value > value_of(other))
+
+    def __ge__(self, other: Any) -> NkiScalar:
+        return self._compare(other, self.value >= value_of(other))
+
+    def __eq__(self, other: object) -> NkiScalar:  # type: ignore[override]
+        return self._compare(other, self.value == value_of(other))
+
+    def __ne__(self, other: object) -> NkiScalar:  # type: ignore[override]
+        return self._compare(other, self.value != value_of(other))
+
+
+def value_of(value: Any) -> int:
+    """The integer a register, a traced scalar or a plain int holds.
+
+    Raises:
+        KernelError: a register that nothing was moved into.
+    """
+    if not isinstance(value, VirtualRegister | NkiScalar):
+        return int(value)
+    if value.value is None:
+        raise KernelError(
+            "argument",
+            "a register is used before it has a value",
+            rule="nisa.register_alloc(None) leaves the register uninitialised",
+            source="nki.isa.register_alloc",
+            fix="give register_alloc a value, or use nisa.register_move or nisa.register_load first",
+        )
+    return int(value.value)
+
+
+def wrap32(value: int) -> int:
+    """An integer in two's complement of 32 bits."""
+    return (int(value) + 2**31) % 2**32 - 2**31

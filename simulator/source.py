@@ -1,0 +1,151 @@
+"""Where in the user's source an instruction stands: file and line, the stack of calls above it, the loop iterations.
+
+Iterations are read off the frames: for each code object the enclosing `for` statements (and comprehensions) of a line
+are found once in its source; their plain-name targets are then read from the frame. So any loop counts, whether over
+`range`, `nl.affine_range` or a list; recorded are targets that hold an int. Nothing is recorded where the source
+cannot be read, and for tuple targets.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from array import array
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+
+from nkilab.errors import Location
+
+from .errors import OURS
+
+_INLINED_COMPREHENSIONS = sys.version_info >= (3, 12)
+_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One `for` in the source: the lines of its body and its variable."""
+
+    line: int
+    first: int
+    last: int
+    variable: str
+    comprehension: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A chain of call positions, resolved: the row of `stacks`, and (frames up, loop site, variable) outermost first."""
+
+    site: int
+    stack: int
+    loops: tuple[tuple[int, int, str], ...]
+
+
+@dataclass(slots=True)
+class Sources:
+    """The sites, stacks and iterations of one simulation, each row once, in columns."""
+
+    root: CodeType
+    files: dict[str, int] = field(default_factory=dict)
+    functions: dict[str, int] = field(default_factory=dict)
+    variables: dict[str, int] = field(default_factory=dict)
+    sites: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    stacks: dict[tuple[int, int], int] = field(default_factory=dict)
+    iterations: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
+    _ours: dict[CodeType, bool] = field(default_factory=dict)
+    _places: dict[tuple[object, ...], Place] = field(default_factory=dict)
+    _loops: dict[str, tuple[Loop, ...]] = field(default_factory=dict)
+
+    def here(self, frame: FrameType | None) -> tuple[Place, int]:
+        """The place of the innermost user frame at or above `frame`, and its row of `iterations` (-1 outside loops)."""
+        frames: list[FrameType] = []
+        key: list[object] = []
+        ours, root = self._ours, self.root
+        while frame is not None:
+            code = frame.f_code
+            if code is root:
+                break
+            own = ours.get(code)
+            if own is None:
+                own = ours[code] = code.co_filename.startswith(OURS)
+            if not own:
+                frames.append(frame)
+                key += (code, frame.f_lasti)
+            frame = frame.f_back
+        chain = tuple(key)
+        place = self._places.get(chain)
+        if place is None:
+            place = self._places[chain] = self._resolve(frames)
+        iteration = -1
+        for up, site, variable in place.loops:
+            value = frames[up].f_locals.get(variable)
+            if type(value) is int:
+                row = (site, self.variables.setdefault(variable, len(self.variables)), value, iteration)
+                iteration = self.iterations.setdefault(row, len(self.iterations))
+        return place, iteration
+
+    def location(self, site: int) -> Location:
+        """The place as a user reads it."""
+        file, line, function = list(self.sites)[site]
+        return Location(list(self.files)[file], line, list(self.functions)[function])
+
+    def _resolve(self, frames: list[FrameType]) -> Place:
+        stack, site = -1, -1
+        loops: list[tuple[int, int, str]] = []
+        for up in range(len(frames) - 1, -1, -1):
+            code, line = frames[up].f_code, frames[up].f_lineno
+            if code.co_name not in _COMPREHENSIONS:
+                site = self.site(code, line)
+                stack = self.stacks.setdefault((site, stack), len(self.stacks))
+            loops += [(up, self.site(code, loop.line), loop.variable) for loop in self._enclosing(code, line)]
+        return Place(site, stack, tuple(loops))
+
+    def site(self, code: CodeType, line: int) -> int:
+        """Row of `sites` for a line."""
+        name = code.co_qualname.removesuffix(".<locals>." + code.co_name) if code.co_name in _COMPREHENSIONS else ""
+        file = self.files.setdefault(code.co_filename, len(self.files))
+        function = self.functions.setdefault(name or code.co_qualname, len(self.functions))
+        return self.sites.setdefault((file, line, function), len(self.sites))
+
+    def _enclosing(self, code: CodeType, line: int) -> list[Loop]:
+        """Loops of this code object around a line, outermost first."""
+        file = code.co_filename
+        if file not in self._loops:
+            self._loops[file] = _loops_of(file)
+        inside = code.co_name in _COMPREHENSIONS
+        names = {*code.co_varnames, *code.co_cellvars}
+        return [
+            loop
+            for loop in self._loops[file]
+            if loop.first <= line <= loop.last
+            and loop.variable in names
+            and (_INLINED_COMPREHENSIONS or loop.comprehension == inside)
+            and loop.first >= code.co_firstlineno
+        ]
+
+
+def _loops_of(file: str) -> tuple[Loop, ...]:
+    text = "".join(linecache.getlines(file))
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return ()
+    found: list[Loop] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and node.body:
+            last = node.body[-1].end_lineno or node.lineno
+            found.append(Loop(node.lineno, node.body[0].lineno, last, node.target.id, comprehension=False))
+        elif isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            for generator in node.generators:
+                if isinstance(generator.target, ast.Name):
+                    last = node.end_lineno or node.lineno
+                    line = generator.target.lineno
+                    found.append(Loop(line, node.lineno, last, generator.target.id, comprehension=True))
+    return tuple(sorted(found, key=lambda loop: (loop.first, -loop.last, loop.line)))
+
+
+def column(rows: dict[tuple[int, ...], int], position: int) -> array[int]:
+    """One field of interned rows, in row order."""
+    return array("q", (row[position] for row in rows))

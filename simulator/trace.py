@@ -1,0 +1,209 @@
+"""The trace of a simulation: what the clock gets. Rows are kept as plans and offsets, and become columns at the end."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .layout import Layout
+from .source import Sources
+from .values.dtypes import TABLE
+
+ENGINES = ("tensor", "vector", "scalar", "gpsimd", "sync")
+FLAGS = (
+    "transpose",
+    "accumulate",
+    "double_row",
+    "fp32_passes",
+    "reduce_result",
+    "dma_transpose",
+    "dynamic_address",
+    "indirect",
+    "onezero",
+    "mx",
+    "static_descriptors",
+    "swdge",
+    "hwdge",
+    "cast",
+)
+FLAG = {name: 1 << bit for bit, name in enumerate(FLAGS)}
+KINDS = ("input", "output", "internal", "constant")
+DTYPES = tuple(TABLE)
+_BYTES = ("hbm_read", "hbm_write", "sbuf_read", "sbuf_write", "psum_read", "psum_write")
+_PER_INSTRUCTION = 5
+_PER_ACCESS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The part of a trace row that all instructions of one plan share."""
+
+    api: str
+    engine: int
+    engines: int
+    function: str
+    partitions: int
+    elements: int
+    stationary: int
+    flags: int
+    flops: int
+    roles: tuple[str, ...]
+    writes: tuple[bool, ...]
+    layouts: tuple[Layout, ...]
+    moved: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Tables of equal-length NumPy columns and the names their indices point into; see docs/contracts.md."""
+
+    tables: dict[str, dict[str, np.ndarray]]
+    names: dict[str, tuple[str, ...]]
+
+    def columns(self) -> dict[str, dict[str, np.ndarray]]:
+        """All tables: `instructions`, `accesses`, `tensors`, `sites`, `stacks`, `iterations`."""
+        return self.tables
+
+    def __len__(self) -> int:
+        return len(self.tables["instructions"]["api"])
+
+
+@dataclass(slots=True)
+class Recorder:
+    """The growing trace of one core of one rank."""
+
+    rank: int
+    core: int
+    shapes: list[Shape] = field(default_factory=list)
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    touched: array[int] = field(default_factory=lambda: array("q"))
+    tensors: list[tuple[int, str, int, int, int, str, int, str]] = field(default_factory=list)
+
+    def columns(self, sources: Sources) -> Trace:
+        """The trace so far, in columns."""
+        names: dict[str, dict[str, int]] = {name: {} for name in ("api", "function", "role", "tensor")}
+        rows = np.frombuffer(self.rows, np.int64).reshape(-1, _PER_INSTRUCTION) if self.rows else np.zeros((0, 5), np.int64)
+        plan = rows[:, 0]
+        instructions = self._instructions(plan, rows, names)
+        accesses = self._accesses(plan, names)
+        tables = {
+            "instructions": instructions,
+            "accesses": accesses,
+            "tensors": self._tensors(names),
+            **_source_tables(sources),
+        }
+        fixed = {"engine": ENGINES, "flag": FLAGS, "kind": KINDS, "dtype": DTYPES, "space": ("hbm", "sbuf", "psum")}
+        found = {name: tuple(values) for name, values in names.items()}
+        lists = {
+            "file": tuple(sources.files),
+            "python_function": tuple(sources.functions),
+            "variable": tuple(sources.variables),
+        }
+        return Trace(tables, {**fixed, **found, **lists})
+
+    def _instructions(
+        self, plan: np.ndarray, rows: np.ndarray, names: dict[str, dict[str, int]]
+    ) -> dict[str, np.ndarray]:
+        shapes = self.shapes
+        api = [names["api"].setdefault(s.api, len(names["api"])) for s in shapes]
+        function = [names["function"].setdefault(s.function, len(names["function"])) if s.function else -1 for s in shapes]
+        traffic = np.array([_traffic(s) for s in shapes], np.int64).reshape(-1, len(_BYTES))
+        count = len(plan)
+
+        def of_plan(values: list[int], dtype: type[np.generic]) -> np.ndarray:
+            return np.array(values, dtype)[plan]
+
+        columns = {
+            "rank": np.full(count, self.rank, np.int16),
+            "core": np.full(count, self.core, np.int8),
+            "api": of_plan(api, np.int16),
+            "engine": of_plan([s.engine for s in shapes], np.int8),
+            "engines": of_plan([s.engines for s in shapes], np.int8),
+            "function": of_plan(function, np.int16),
+            "partitions": of_plan([s.partitions for s in shapes], np.int16),
+            "elements": of_plan([s.elements for s in shapes], np.int64),
+            "stationary": of_plan([s.stationary for s in shapes], np.int32),
+            "flags": of_plan([s.flags for s in shapes], np.int32) | rows[:, 4].astype(np.int32),
+            "flops": of_plan([s.flops for s in shapes], np.int64),
+        }
+        columns |= {name: traffic[plan, i] for i, name in enumerate(_BYTES)}
+        columns |= {name: rows[:, i].astype(np.int32) for i, name in ((1, "site"), (2, "stack"), (3, "iteration"))}
+        return columns
+
+    def _accesses(self, plan: np.ndarray, names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
+        role = names["role"]
+        counts = np.array([len(s.roles) for s in self.shapes], np.int64)
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
+        per = counts[plan] if len(counts) else np.zeros(0, np.int64)
+        instruction = np.repeat(np.arange(len(plan)), per)
+        within = np.arange(len(instruction)) - np.repeat(np.cumsum(per) - per, per)
+        operand = (starts[plan] if len(counts) else plan)[instruction] + within
+        fixed: list[tuple[int, ...]] = []
+        for shape in self.shapes:
+            for name, write, layout in zip(shape.roles, shape.writes, shape.layouts, strict=True):
+                first = layout.first_partition
+                stop = first + layout.partitions
+                record = (role.setdefault(name, len(role)), write, layout.space, DTYPES.index(layout.dtype), first, stop)
+                fixed.append((*record, layout.span, layout.per_partition, layout.run, layout.step, layout.holes))
+        table = np.array(fixed, np.int64).reshape(-1, 11)[operand]
+        moving = np.frombuffer(self.touched, np.int64).reshape(-1, _PER_ACCESS) if self.touched else np.zeros((0, 2), np.int64)
+        start = moving[:, 1].copy()
+        return {
+            "instruction": instruction.astype(np.int32),
+            "role": table[:, 0].astype(np.int8),
+            "write": table[:, 1].astype(np.bool_),
+            "tensor": moving[:, 0].astype(np.int32),
+            "space": table[:, 2].astype(np.int8),
+            "dtype": table[:, 3].astype(np.int8),
+            "p0": table[:, 4].astype(np.int32),
+            "p1": table[:, 5].astype(np.int32),
+            "b0": start,
+            "b1": start + table[:, 6],
+            "elements": table[:, 7],
+            "run": table[:, 8],
+            "stride": table[:, 9],
+            "strided": table[:, 10].astype(np.bool_),
+        }
+
+    def _tensors(self, names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
+        tensor = names["tensor"]
+        rows = [
+            (space, DTYPES.index(dtype), rows, size, address, KINDS.index(kind), site, tensor.setdefault(name, len(tensor)))
+            for space, dtype, rows, size, address, kind, site, name in self.tensors
+        ]
+        table = np.array(rows, np.int64).reshape(-1, 8)
+        fields = (
+            ("space", np.int8),
+            ("dtype", np.int8),
+            ("partitions", np.int32),
+            ("bytes", np.int64),
+            ("address", np.int64),
+            ("kind", np.int8),
+            ("site", np.int32),
+            ("name", np.int32),
+        )
+        columns = {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(fields)}
+        count = len(table)
+        return {"rank": np.full(count, self.rank, np.int16), "core": np.full(count, self.core, np.int8), **columns}
+
+
+def _traffic(shape: Shape) -> tuple[int, ...]:
+    """Bytes of all operands by space and direction, in the order of `_BYTES`."""
+    moved = [0] * len(_BYTES)
+    for write, layout, size in zip(shape.writes, shape.layouts, shape.moved, strict=True):
+        moved[2 * layout.space + write] += size
+    return tuple(moved)
+
+
+def _source_tables(sources: Sources) -> dict[str, dict[str, np.ndarray]]:
+    def table(rows: dict[tuple[int, ...], int], names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        values = np.array(list(rows), np.int64).reshape(-1, len(names))
+        return {name: values[:, i].copy() for i, name in enumerate(names)}
+
+    return {
+        "sites": table(sources.sites, ("file", "line", "function")),  # type: ignore[arg-type]
+        "stacks": table(sources.stacks, ("site", "parent")),  # type: ignore[arg-type]
+        "iterations": table(sources.iterations, ("site", "variable", "value", "parent")),  # type: ignore[arg-type]
+    }
