@@ -19,6 +19,8 @@ from .schema import TABLES
 if TYPE_CHECKING:
     from .analyses.engines import Engines
     from .analyses.lines import Lines
+    from .analyses.overlap import Overlap
+    from .analyses.stalls import Stalls
     from .analyses.summary import Summary
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -200,6 +202,18 @@ class Profile:
         from .analyses.lines import lines
 
         return lines(self)
+
+    def overlap(self) -> Overlap:
+        """How much data movement hides behind compute. See `analyses.overlap`."""
+        from .analyses.overlap import overlap
+
+        return overlap(self)
+
+    def stalls(self) -> Stalls:
+        """Every gap of every engine and its cause. See `analyses.stalls`."""
+        from .analyses.stalls import stalls
+
+        return stalls(self)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:

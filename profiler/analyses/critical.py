@@ -1,0 +1,83 @@
+"""The critical path: from the end of the run back to its start, always over what was waited for last."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from ..profile import Profile
+from .causes import producers
+
+_STEP = {"table": pl.String, "id": pl.Int64, "start_ts": pl.Float64, "end_ts": pl.Float64, "by": pl.String, "opcode": pl.String, "file": pl.String, "line": pl.Int64, "lead_ns": pl.Float64}  # fmt: skip
+
+
+def critical_path(p: Profile) -> pl.DataFrame:
+    """The steps in the order of time: table, id, start_ts, end_ts, by (engine or queue), opcode, file, line, lead_ns.
+
+    A step's predecessor is, of its producers (Flow), of the instruction before it on its engine, and of a transfer's
+    issuing instruction, the one that ended last. lead_ns is the time from the predecessor's end to the step's start
+    (negative where they overlap in the pipeline). Empty without dependences.
+    """
+    if not p.has("Flow"):
+        return pl.DataFrame(schema=_STEP)
+    nodes = producers(p).drop_nulls(["start_ts", "end_ts"]).with_row_index("node")
+    before = _before(p, nodes)
+    chain = _chain(before, int(np.argmax(nodes["end_ts"].to_numpy())))
+    steps = nodes[chain].sort("start_ts", "end_ts")
+    lead = steps["start_ts"] - steps["end_ts"].shift(1)
+    return steps.with_columns(lead_ns=lead).select(*_STEP)
+
+
+def _before(p: Profile, nodes: pl.DataFrame) -> NDArray[np.int64]:
+    """Each node's predecessor, itself where it has none; a predecessor always starts earlier, so chains end."""
+    key = nodes.select("table", "id", "node")
+    into = key.select(out_table="table", out_id="id", node="node")
+    out_of = key.select(in_table="table", in_id="id", source="node")
+    flows = (
+        p.table("Flow")
+        .join(into, on=["out_table", "out_id"])
+        .join(out_of, on=["in_table", "in_id"])
+        .select("node", "source")
+    )
+    pairs = pl.concat([flows, _in_order(p, key), _issued(p, key)])
+    times = nodes.select("node", "start_ts", "end_ts")
+    sources = times.select(source="node", source_start="start_ts", source_end="end_ts")
+    met = pairs.join(times, on="node").join(sources, on="source").filter(pl.col("source_start") < pl.col("start_ts"))
+    last = met.sort("source_end").unique("node", keep="last", maintain_order=True)
+    before = np.arange(nodes.height, dtype=np.int64)
+    before[last["node"].to_numpy()] = last["source"].to_numpy()
+    return before
+
+
+def _in_order(p: Profile, key: pl.DataFrame) -> pl.DataFrame:
+    """Instructions and the one before them on their engine: engines work in order."""
+    rows = (
+        p.table("Instruction")
+        .select("id", "engine", "pcore_idx", "start_ts")
+        .join(key.filter(table="Instruction"), on="id")
+    )
+    ordered = rows.sort("start_ts").with_columns(source=pl.col("node").shift(1).over("pcore_idx", "engine"))
+    return ordered.drop_nulls("source").select("node", "source")
+
+
+def _issued(p: Profile, key: pl.DataFrame) -> pl.DataFrame:
+    """Transfers and the instruction that issued them."""
+    moved = (
+        p.rows("DmaPacketAggregated")
+        .select("id", "instruction_id")
+        .join(key.filter(table="DmaPacketAggregated"), on="id")
+    )
+    issuer = key.filter(table="Instruction").select(instruction_id="id", source="node")
+    return moved.join(issuer, on="instruction_id").select("node", "source")
+
+
+def _chain(before: NDArray[np.int64], last: int) -> NDArray[np.int64]:
+    """All nodes from `last` back to the start, by pointer doubling: log2(length) passes instead of one step a node."""
+    found = np.array([last], dtype=np.int64)
+    jump = before
+    while True:
+        grown = np.unique(np.concatenate([found, jump[found]]))
+        if grown.size == found.size:
+            return grown
+        found, jump = grown, jump[jump]

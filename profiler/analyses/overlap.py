@@ -1,0 +1,100 @@
+"""`overlap`: how much of communication and data movement hides behind compute, and how much stands alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+
+from ..errors import NotInProfileError
+from ..profile import Profile
+from .base import Answer, Shown
+from .intervals import Intervals
+from .machine import total_ns, working
+
+COMPUTE = ("Tensor", "Vector", "Scalar", "GpSimd")
+_TRIGGERS = "DMA"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap(Answer):
+    """Time in which kinds of work run alone or together.
+
+    Attributes:
+        rows: one row per kind: "compute" (any of Tensor, Vector, Scalar, GpSimd executes something other than a
+            semaphore wait or a DMA trigger, on any core), "dma" (any packet in flight), "collectives" (any collective),
+            one "stream N" per collective stream, and "nothing" (none of these):
+            active_ns (union), share (of the run),
+            hidden_ns: the part during which compute is active too,
+            exposed_ns: active_ns - hidden_ns; the communication or movement that compute waits beside,
+            hidden: hidden_ns / active_ns.
+        total_ns: length of the run, ns.
+        simulated: whether times are modelled.
+    """
+
+    title: ClassVar[str] = "Overlap"
+    shown: ClassVar[tuple[Shown, ...]] = (
+        Shown("kind", "kind"), Shown("active_ns", "active us", "us"), Shown("share", "of the run", "percent"),
+        Shown("hidden_ns", "behind compute us", "us"), Shown("exposed_ns", "exposed us", "us"), Shown("hidden", "hidden", "percent"),
+    )  # fmt: skip
+
+    rows: pl.DataFrame
+    total_ns: float
+    simulated: bool
+
+
+def overlap(p: Profile) -> Overlap:
+    """Compute, DMA and collectives: active, hidden behind compute, exposed.
+
+    Raises:
+        NotInProfileError: the profile has no instructions.
+    """
+    total = total_ns(p)
+    if not p.has("Instruction") or not total:
+        raise NotInProfileError(
+            "overlap needs instructions, and this profile has none", fix="open the NTFF or the full JSON of the run"
+        )
+    work = working(p).filter(
+        pl.col("engine").is_in(COMPUTE) & ~pl.col("opcode").str.contains(_TRIGGERS).fill_null(value=False)
+    )
+    compute = Intervals.from_frame(work)
+    dma = Intervals.from_frame(p.rows("DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated"))
+    collectives = Intervals.from_frame(p.rows("CcOp"))
+    start = p.fact("first_hw_timestamp") or 0.0
+    run = Intervals.of([start], [start + total])
+    anything = compute.union(dma).union(collectives)
+    kinds = [("compute", compute), ("dma", dma), ("collectives", collectives), *_streams(p)]
+    present = [_row(name, spans, compute) for name, spans in kinds if len(spans)]
+    rows = pl.DataFrame([*present, {"kind": "nothing", "active_ns": run.subtract(anything).measure}], schema=_SCHEMA)
+    return Overlap(rows.with_columns(share=pl.col("active_ns") / total), total, p.origin.simulated)
+
+
+_SCHEMA = {
+    "kind": pl.String,
+    "active_ns": pl.Float64,
+    "hidden_ns": pl.Float64,
+    "exposed_ns": pl.Float64,
+    "hidden": pl.Float64,
+}
+
+
+def _row(name: str, spans: Intervals, compute: Intervals) -> dict[str, object]:
+    """One kind against compute; compute itself is neither hidden nor exposed."""
+    if name == "compute":
+        return {"kind": name, "active_ns": spans.measure}
+    hidden = spans.intersect(compute).measure
+    return {
+        "kind": name,
+        "active_ns": spans.measure,
+        "hidden_ns": hidden,
+        "exposed_ns": spans.measure - hidden,
+        "hidden": hidden / spans.measure,
+    }
+
+
+def _streams(p: Profile) -> list[tuple[str, Intervals]]:
+    """Collectives by stream, where there are several."""
+    parts = p.rows("CcOp").drop_nulls("stream_id").partition_by("stream_id", as_dict=True)
+    named = [(f"stream {key[0]}", Intervals.from_frame(part)) for key, part in sorted(parts.items())]
+    return named if len(named) > 1 else []
