@@ -9,23 +9,23 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-
-from nkilab.errors import UsageError
 
 from ..profile import Profile
 from . import theme
 from .timeline.counters import Counter
 from .timeline.gather import dependences, gather
 from .timeline.spans import Spans
+from .writing import write
 
 Event = dict[str, Any]
 
 
-def to_perfetto(profile: Profile, path: str | Path, *, force: bool = False) -> Path:
+def to_perfetto(profile: Profile, path: str | PathLike[str], *, force: bool = False) -> Path:
     """Write `profile` as a trace that Perfetto opens; gzip-compressed where the name ends in `.gz`.
 
     Tracks become threads, groups of tracks processes; a span's arguments hold its source line and details.
@@ -41,19 +41,11 @@ def to_perfetto(profile: Profile, path: str | Path, *, force: bool = False) -> P
     Raises:
         UsageError: the file exists and `force` is not set, or it cannot be written.
     """
-    target = Path(path)
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists", fix="give another name, or force=True (--force) to replace it")
     text = json.dumps(
         {"displayTimeUnit": "ns", "traceEvents": list(events(profile))}, separators=(",", ":"), allow_nan=False
     )
     raw = text.encode("utf-8")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(gzip.compress(raw, mtime=0) if target.suffix == ".gz" else raw)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
-    return target
+    return write(path, gzip.compress(raw, mtime=0) if Path(path).suffix == ".gz" else raw, force=force)
 
 
 def events(profile: Profile) -> Iterator[Event]:

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 from importlib.resources import files
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ..profile import Profile
@@ -14,6 +16,7 @@ from .markup import Html, join, tag
 from .report_head import header, missing, title_of
 from .report_numbers import numbers
 from .report_source import source
+from .writing import write
 
 _SCHEMA = "nkilab.report/1"
 
@@ -40,8 +43,17 @@ def report_html(profile: Profile, title: str = "") -> str:
         _timeline_section(),
         source(profile),
     )
-    page = join(_head(heading, script), tag("body", body, _data(drawn), tag("script", _script(script), type="module")))
+    page = join(_head(heading, script), tag("body", body, _data(drawn), tag("script", Html(script), type="module")))
     return f'<!doctype html>\n<html lang="en">{page}</html>\n'
+
+
+def write_report(profile: Profile, path: str | PathLike[str], title: str = "", *, force: bool = False) -> Path:
+    """Write `report_html` to a file and return its path.
+
+    Raises:
+        UsageError: the file exists and `force` is not set, or it cannot be written.
+    """
+    return write(path, report_html(profile, title).encode("utf-8"), force=force)
 
 
 def _head(heading: str, script: str) -> Html:
@@ -77,13 +89,6 @@ def _data(drawn: dict[str, Any]) -> Html:
     packed = base64.b64encode(timeline.pack(drawn)).decode("ascii")
     text = json.dumps({"schema": _SCHEMA, "timeline": packed}).replace("<", "\\u003c")
     return tag("script", Html(text), type="application/json", id="data")
-
-
-def _script(text: str) -> Html:
-    """Our own script; the only sequence that could end its element is not in it."""
-    if "</script" in text.lower():
-        raise AssertionError("the timeline's script holds the end of a script element")
-    return Html(text)
 
 
 def _asset(name: str) -> str:

@@ -48,18 +48,19 @@ def numbers(profile: Profile) -> Html:
     except NotInProfileError as error:
         return tag("section", tag("h2", "Summary"), tag("p", error.what, class_="note"))
     rows = {row["metric"]: row for row in answer.rows.iter_rows(named=True)}
+    cards = _cards(rows)
     return join(
-        tag("section", tag("h2", "Summary"), _cards(rows), id="section-summary"),
+        tag("section", tag("h2", "Summary"), *cards, id="section-summary") if cards else None,
         _engines(profile),
         _all(answer),
     )
 
 
-def _cards(rows: dict[str, dict[str, Any]]) -> Html:
+def _cards(rows: dict[str, dict[str, Any]]) -> tuple[Html, ...]:
     present = [name for name in _CARDS if name in rows and rows[name]["value"] is not None]
     if "mfu_estimated_percent" in present:
         present = [name for name in present if name != "mfu_inst_estimated_percent"]
-    return tag("div", *(_card(rows[name]) for name in present[:_MOST_CARDS]), class_="cards")
+    return (tag("div", *(_card(rows[name]) for name in present[:_MOST_CARDS]), class_="cards"),) if present else ()
 
 
 def _card(row: dict[str, Any]) -> Html:
@@ -79,11 +80,11 @@ def value_text(value: float, unit: str) -> str:
     if unit == "s":
         return f"{written(value * 1e9, 'us')} µs"
     if unit == "fraction":
-        return written(value, "percent")
+        return f"{100 * value:.3g} %"
     if unit == "bytes":
         return written(value, "bytes")
-    if unit == "flop":
-        return _decimal(value, "FLOP")
+    if unit in {"flop", "flop/byte"}:
+        return _decimal(value, unit.replace("flop", "FLOP"))
     return f"{written(value, 'number')} {unit}".strip()
 
 
@@ -162,4 +163,4 @@ def _all(answer: Summary) -> Html:
         for row in answer.rows.iter_rows(named=True)
     ]
     table = tag("div", tag("table", tag("thead", heads), tag("tbody", *body)), class_="wide")
-    return tag("details", tag("summary", f"All {len(body)} metrics, with the vendor's names and units"), table)
+    return tag("details", tag("summary", f"All metrics ({len(body)}), with the vendor's names and units"), table)

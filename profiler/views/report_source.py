@@ -61,7 +61,7 @@ def _listing(file: str, text: str | None, rows: pl.DataFrame, most: float) -> Ht
     drawn: list[Html] = []
     last = 0
     for number in _shown(costs, len(words)):
-        if number > last + 1 and last:
+        if words and number > last + 1 and last:
             drawn.append(tag("div", tag("span", "⋮", class_="n"), class_="row"))
         code = words[number - 1] if number <= len(words) else ""
         drawn.append(_row(file, number, code, costs.get(number), most))

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .assets import script, style
 from .data import pack, timeline
+from .view import Timeline
 
-__all__ = ["pack", "script", "style", "timeline"]
+__all__ = ["Timeline", "pack", "script", "style", "timeline"]

@@ -13,6 +13,7 @@ from .counters import Counter
 from .spans import Spans
 
 MOST_PACKETS = 600_000
+_HOST_ONLY = "Nothing of the device in this profile: host and runtime events only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def gather(profile: Profile, most_packets: int = MOST_PACKETS) -> Drawn:
     zero = _host_zero(profile)
     if not device and zero is not None:
         events = spans.host(profile, zero)
-        return Drawn((events,) if events.frame.height else (), tuple(counters.host(profile, zero)), ())
+        return Drawn((events,) if events.frame.height else (), tuple(counters.host(profile, zero)), (_HOST_ONLY,))
     notes = _missing(profile, most_packets)
     if zero is not None:
         notes.append("Host events are on another clock than the device's and are not drawn here.")

@@ -9,9 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from nkilab.errors import UsageError
 from nkilab.profiler import Origin, Profile
 from nkilab.profiler.views.markup import Html, tag
-from nkilab.profiler.views.report import report_html
+from nkilab.profiler.views.report import report_html, write_report
 from tests.profiler.views import synthetic
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">'\"&<!--"
@@ -142,6 +143,15 @@ def test_hostile_text_becomes_text() -> None:
     assert [name for name, _ in page.elements].count("script") == 2
     assert "onerror=" in page.text, "the text itself is shown"
     assert "<img" not in html
+
+
+def test_the_file_is_the_page_and_never_replaced_silently(tmp_path: Path) -> None:
+    profile = synthetic.profile(80)
+    path = write_report(profile, tmp_path / "new" / "report.html", "t")
+    assert path.read_text(encoding="utf-8") == report_html(profile, "t")
+    with pytest.raises(UsageError, match="exists"):
+        write_report(profile, path)
+    assert write_report(profile, path, force=True) == path
 
 
 def test_markup_escapes_what_is_not_markup() -> None:

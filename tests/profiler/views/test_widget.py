@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from nkilab.errors import UsageError
-from nkilab.profiler.views.timeline import script, style, timeline
+from nkilab.profiler.views.timeline import Timeline, script, style, timeline
 from tests.profiler.views import synthetic
 
 MODULE = "nkilab.profiler.views.widget"
@@ -33,6 +33,21 @@ def test_without_anywidget_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="anywidget") as caught:
         __import__(MODULE)
     assert 'pip install "nkilab[notebook]"' in caught.value.fix
+
+
+def test_a_timeline_prints_and_tells_a_notebook_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Timeline(synthetic.profile(80), "t")
+    assert str(shown).startswith("timeline: 114 spans in 10 tracks over "), "80 instructions, 30 transfers, 4 windows"
+    assert shown.to_json()["title"] == "t"
+    monkeypatch.delitem(sys.modules, MODULE, raising=False)
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    assert "nkilab[notebook]" in shown._repr_mimebundle_()["text/plain"]
+
+
+def test_a_notebook_shows_a_timeline_as_the_widget() -> None:
+    pytest.importorskip("anywidget", reason="the notebook extra is not installed")
+    bundle = Timeline(synthetic.profile(80))._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in str(bundle)
 
 
 def test_the_module_is_one_file_without_imports() -> None:
