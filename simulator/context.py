@@ -84,7 +84,7 @@ class Context:
         kind: str = "internal",
     ) -> NkiTensor:
         """A new tensor, uninitialised; its row in the trace is made here."""
-        place, _ = self.sources.here(sys._getframe(1))
+        place = self.sources.place(sys._getframe(1), [])
         tensors = self.trace.tensors
         storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, place.site)
         storage.name = name

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-from array import array
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
@@ -36,11 +35,11 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A chain of call positions, resolved: the row of `stacks`, and (frames up, loop site, variable) outermost first."""
+    """A chain of call positions, resolved: the row of `stacks`, and (frames up, loop site, name, variable) outermost first."""
 
     site: int
     stack: int
-    loops: tuple[tuple[int, int, str], ...]
+    loops: tuple[tuple[int, int, str, int], ...]
 
 
 @dataclass(slots=True)
@@ -54,37 +53,53 @@ class Sources:
     sites: dict[tuple[int, int, int], int] = field(default_factory=dict)
     stacks: dict[tuple[int, int], int] = field(default_factory=dict)
     iterations: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
-    _ours: dict[CodeType, bool] = field(default_factory=dict)
-    _places: dict[tuple[object, ...], Place] = field(default_factory=dict)
+    _codes: dict[int, tuple[CodeType, bool]] = field(default_factory=dict)
+    _places: dict[tuple[int, ...], Place] = field(default_factory=dict)
     _loops: dict[str, tuple[Loop, ...]] = field(default_factory=dict)
 
     def here(self, frame: FrameType | None) -> tuple[Place, int]:
         """The place of the innermost user frame at or above `frame`, and its row of `iterations` (-1 outside loops)."""
         frames: list[FrameType] = []
-        key: list[object] = []
-        ours, root = self._ours, self.root
+        place = self.place(frame, frames)
+        iteration = -1
+        if place.loops:
+            iterations, names, last = self.iterations, {}, -1
+            for up, site, name, variable in place.loops:
+                if up != last:
+                    names, last = frames[up].f_locals, up
+                value = names.get(name)
+                if type(value) is int:
+                    row = (site, variable, value, iteration)
+                    found = iterations.get(row)
+                    if found is None:
+                        found = iterations[row] = len(iterations)
+                    iteration = found
+        return place, iteration
+
+    def place(self, frame: FrameType | None, frames: list[FrameType]) -> Place:
+        """The place of the innermost user frame at or above `frame`; fills `frames` with the user's, innermost first.
+
+        Code objects are known by id, as hashing one reads all of it; `_codes` keeps them alive.
+        """
+        key: list[int] = []
+        codes, root = self._codes, self.root
         while frame is not None:
             code = frame.f_code
             if code is root:
                 break
-            own = ours.get(code)
-            if own is None:
-                own = ours[code] = code.co_filename.startswith(OURS)
-            if not own:
+            known = codes.get(id(code))
+            if known is None:
+                known = codes[id(code)] = (code, code.co_filename.startswith(OURS))
+            if not known[1]:
                 frames.append(frame)
-                key += (code, frame.f_lasti)
+                key.append(id(code))
+                key.append(frame.f_lasti)
             frame = frame.f_back
         chain = tuple(key)
         place = self._places.get(chain)
         if place is None:
             place = self._places[chain] = self._resolve(frames)
-        iteration = -1
-        for up, site, variable in place.loops:
-            value = frames[up].f_locals.get(variable)
-            if type(value) is int:
-                row = (site, self.variables.setdefault(variable, len(self.variables)), value, iteration)
-                iteration = self.iterations.setdefault(row, len(self.iterations))
-        return place, iteration
+        return place
 
     def location(self, site: int) -> Location:
         """The place as a user reads it."""
@@ -93,13 +108,15 @@ class Sources:
 
     def _resolve(self, frames: list[FrameType]) -> Place:
         stack, site = -1, -1
-        loops: list[tuple[int, int, str]] = []
+        loops: list[tuple[int, int, str, int]] = []
         for up in range(len(frames) - 1, -1, -1):
             code, line = frames[up].f_code, frames[up].f_lineno
             if code.co_name not in _COMPREHENSIONS:
                 site = self.site(code, line)
                 stack = self.stacks.setdefault((site, stack), len(self.stacks))
-            loops += [(up, self.site(code, loop.line), loop.variable) for loop in self._enclosing(code, line)]
+            for loop in self._enclosing(code, line):
+                variable = self.variables.setdefault(loop.variable, len(self.variables))
+                loops.append((up, self.site(code, loop.line), loop.variable, variable))
         return Place(site, stack, tuple(loops))
 
     def site(self, code: CodeType, line: int) -> int:
@@ -144,8 +161,3 @@ def _loops_of(file: str) -> tuple[Loop, ...]:
                     line = generator.target.lineno
                     found.append(Loop(line, node.lineno, last, generator.target.id, comprehension=True))
     return tuple(sorted(found, key=lambda loop: (loop.first, -loop.last, loop.line)))
-
-
-def column(rows: dict[tuple[int, ...], int], position: int) -> array[int]:
-    """One field of interned rows, in row order."""
-    return array("q", (row[position] for row in rows))
