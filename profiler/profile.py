@@ -17,8 +17,11 @@ from .errors import NotInProfileError
 from .schema import TABLES
 
 if TYPE_CHECKING:
+    from .analyses.bounds import Bounds
+    from .analyses.dma import Dma
     from .analyses.engines import Engines
     from .analyses.lines import Lines
+    from .analyses.memory import Memory
     from .analyses.overlap import Overlap
     from .analyses.stalls import Stalls
     from .analyses.summary import Summary
@@ -214,6 +217,24 @@ class Profile:
         from .analyses.stalls import stalls
 
         return stalls(self)
+
+    def dma(self) -> Dma:
+        """Queues, sizes, reloads of the DMA engines. See `analyses.dma`."""
+        from .analyses.dma import dma
+
+        return dma(self)
+
+    def memory(self) -> Memory:
+        """Use of SBUF and PSUM over time. See `analyses.memory`."""
+        from .analyses.memory import memory
+
+        return memory(self)
+
+    def bounds(self) -> Bounds:
+        """A ladder of bounds and the roofline. See `analyses.bounds`."""
+        from .analyses.bounds import bounds
+
+        return bounds(self)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:

@@ -13,7 +13,7 @@ from .base import Answer, Shown
 from .causes import blamed
 from .critical import critical_path
 from .intervals import fresh_ns
-from .machine import total_ns, working
+from .machine import added, total_ns, working
 
 STALLED = ("dma", "dependence", "semaphore", "barrier", "dispatch", "unknown")
 IDLE = ("before first", "after last")
@@ -84,8 +84,8 @@ def stalls(p: Profile) -> Stalls:
     order = {cause: rank for rank, cause in enumerate(("active", *STALLED, *IDLE))}
     rank = pl.col("cause").replace_strict(order, return_dtype=pl.Int64)
     path = critical_path(p)
-    stalled = rows.filter(pl.col("cause").is_in(STALLED))["stall_ns"].sum()
-    unknown = rows.filter(pl.col("cause") == "unknown")["stall_ns"].sum()
+    stalled = added(rows.filter(pl.col("cause").is_in(STALLED))["stall_ns"])
+    unknown = added(rows.filter(pl.col("cause") == "unknown")["stall_ns"])
     return Stalls(
         rows=rows.sort("core", "engine", rank),
         gaps=pl.concat([gaps, ends], how="diagonal").sort("start_ts"),
