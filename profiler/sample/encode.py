@@ -69,11 +69,13 @@ def reciprocal(src: int, dst: int, free: int, wait: tuple[int, int] | None = Non
     return bytes(out)
 
 
-def reduce(src: int, dst: int, free: int, *, add: bool, wait: tuple[int, int] | None = None, signal: int | None = None) -> bytes:
+def reduce(
+    src: int, dst: int, free: int, *, add: bool, negate: bool = False, wait: tuple[int, int] | None = None, signal: int | None = None,
+) -> bytes:  # fmt: skip
     """TENSOR_REDUCE along the free dimension: sum, or maximum."""
     out = _blank(0, wait, signal)
     _four_axes(0x42, src, dst, (free, 1), (FP32, FP32), out)
-    out[36], out[37] = (0x04 if add else 0x08), 2
+    out[35], out[36], out[37] = negate, (0x04 if add else 0x08), 2
     return bytes(out)
 
 
