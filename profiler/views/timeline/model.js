@@ -42,19 +42,28 @@ function floats(field) {
   return new Float32Array(bytes.buffer, bytes.byteOffset, field.count);
 }
 
-/** One column of details, decoded when first asked: at(i) is null where the profile says nothing. */
+/**
+ * One column of details, decoded when first asked: at(i) is null where the profile says nothing, mark(has, marked) sets
+ * the bytes of the spans whose text passes `has`.
+ */
 function detail(column) {
   const { name, unit, first, values } = column;
   const count = values.count ?? values.codes.count;
-  let decoded = null;
+  const decoded = lazy(() => (values.words ? integers(values.codes) : values.ints !== undefined ? integers(values, Float64Array) : floats(values)));
   const at = (i) => {
     if (i < first || i >= first + count) return null;
-    decoded ??= values.words ? integers(values.codes) : values.ints !== undefined ? integers(values, Float64Array) : floats(values);
-    const value = decoded[i - first];
+    const value = decoded()[i - first];
     if (values.words) return value < 0 ? null : values.words[value];
     return Number.isNaN(value) || (values.ints !== undefined && value < 0) ? null : value;
   };
-  return { name, unit, at };
+  const mark = (has, marked) => {
+    if (!values.words) return;
+    const hit = values.words.map(has);
+    decoded().forEach((code, k) => {
+      if (hit[code]) marked[first + k] = 1;
+    });
+  };
+  return { name, unit, at, mark };
 }
 
 /** Decode a document of schema nkilab.timeline/1; throws an Error that says what is wrong with it. */
@@ -90,6 +99,7 @@ export function decode(data) {
     track: new Uint16Array(data.spans.count),
   };
   model.lines.total = model.lines.number.length ? Float64Array.from(model.lines.number, (_, l) => model.lines.times.reduce((sum, { ns }) => sum + ns[l], 0)) : new Float64Array(0);
+  model.shade = model.kind; // by engine; `kind` changes with the colouring chosen
   model.tracks = data.tracks.map((track) => decodeTrack(track, tick)).sort((a, b) => a.order - b.order);
   model.tracks.forEach((track, t) => {
     if (track.kind !== "spans") return;
@@ -218,13 +228,11 @@ export function search(model, text) {
   const { files, file, number, functions, fn } = model.lines;
   const lines = Array.from(number, (n, l) => has(`${files[file[l]]}:${n} ${functions[fn[l]] ?? ""}`));
   const marked = new Uint8Array(model.count);
-  let count = 0;
-  const texts = model.details.filter((d) => d.unit === "");
   for (let i = 0; i < model.count; i++) {
-    const hit = words[model.name[i]] || (model.line[i] >= 0 && lines[model.line[i]]) || texts.some((d) => typeof d.at(i) === "string" && has(d.at(i)));
-    if (hit) count += marked[i] = 1;
+    if (words[model.name[i]] || (model.line[i] >= 0 && lines[model.line[i]])) marked[i] = 1;
   }
-  return { marked, count };
+  for (const column of model.details) column.mark(has, marked);
+  return { marked, count: marked.reduce((sum, one) => sum + one, 0) };
 }
 
 /** The next marked row after (or before) row `i` in time order over all tracks, wrapping round; -1 if none. */

@@ -16,7 +16,7 @@ export function element(tag, attributes = {}, ...children) {
 
 const DETAIL_NAMES = {
   compiler_opcode: "instruction",
-  evt_wait_time_ns: "semaphore wait (as recorded)",
+  evt_wait_time_ns: "wait as recorded",
   ready_ts: "operands ready at",
   raw_flops: "FLOPs",
   tensor_elements: "elements",
@@ -96,7 +96,12 @@ export function sourcePane(model, pick) {
     hint.textContent = text === undefined ? "The text of this file is not in the profile; its lines are." : "";
     const numbers = text === undefined ? [...at.keys()].sort((a, b) => a - b) : text.split("\n").map((_, k) => k + 1);
     const words = text === undefined ? [] : text.split("\n");
-    body.replaceChildren(...numbers.map((number) => codeRow(number, words[number - 1] ?? "", at.get(number), most)));
+    body.replaceChildren(...numbers.map((number) => codeRow(number, words[number - 1] ?? functionOf(at.get(number)), at.get(number), most)));
+  }
+
+  function functionOf(line) {
+    const name = model.lines.functions[model.lines.fn[line]];
+    return name ? `in ${name}` : "";
   }
 
   function codeRow(number, code, line, most) {
@@ -150,6 +155,12 @@ function timeBar(model, line, most) {
     if (ns[line] > 0) bar.append(element("i", { style: `width:${((100 * ns[line]) / most).toFixed(2)}%;background:var(--c${kind})` }));
   }
   return bar;
+}
+
+/** A legend of the colour classes in use. */
+export function legend(model) {
+  const used = [...new Set(model.shade)].sort((a, b) => a - b);
+  return element("span", { class: "nkt-legend" }, ...used.map((k) => element("span", {}, element("i", { class: "nkt-dot", style: `background:var(--c${k})` }), model.classes[k].name)));
 }
 
 const KEYS = [

@@ -3,7 +3,7 @@
 import { above, decode, makeLane, markedLanes, nextMarked, placeOf, search, showTime, unpack } from "./model.js";
 import { boxOf, colours, layout, paintArrow, paintMarks, paintOutline, paintOverview, paintRows, paintRuler, prepare } from "./paint.js";
 import { pointing, typing } from "./input.js";
-import { element, handsOn, helpBox, showDetails, sourcePane } from "./panel.js";
+import { element, handsOn, helpBox, legend, showDetails, sourcePane } from "./panel.js";
 
 const RULER = 24;
 const OVERVIEW = 40;
@@ -21,8 +21,7 @@ class Timeline {
   constructor(host, model, { height = 560, scheme = "auto", onChange = () => {} }) {
     Object.assign(this, { host, model, onChange, schemeWanted: scheme });
     this.view = { t0: 0, t1: model.end, width: 100, height: 100, top: 0, scale: 1 };
-    Object.assign(this, { selected: -1, line: -1, marks: [], marked: null, pointer: null, folded: foldedAtFirst(model) });
-    model.shade = model.kind;
+    Object.assign(this, { selected: -1, hovered: -1, line: -1, marks: [], marked: null, pointer: null, folded: foldedAtFirst(model) });
     this.build(height);
     this.listen();
     this.resize();
@@ -34,7 +33,7 @@ class Timeline {
 
   build(height) {
     const button = (text, label, act) => element("button", { type: "button", "aria-label": label, title: label, click: act }, text);
-    this.find = element("input", { type: "search", placeholder: "Search names, lines, operands", "aria-label": "Search spans", input: () => this.search(this.find.value) });
+    this.find = element("input", { type: "search", placeholder: "Search names, lines, …", "aria-label": "Search spans", input: () => this.search(this.find.value) });
     this.hits = element("span", { class: "nkt-count", role: "status" });
     this.colourBy = element("select", { "aria-label": "Colour spans by", change: () => this.recolour(this.colourBy.value) }, ...["engine", "operation", "source line"].map((name) => element("option", { value: name }, `Colour: ${name}`)));
     const bar = element(
@@ -63,10 +62,11 @@ class Timeline {
     this.pane = element("div", { class: "nkt-pane" }, this.canvas, this.over);
     this.scroller = element("div", { class: "nkt-scroll" }, this.names, element("div", { class: "nkt-stage" }, this.pane));
     this.status = element("div", { class: "nkt-status", role: "status", "aria-live": "polite" });
+    this.legend = legend(this.model);
     this.details = element("section", { class: "nkt-details", "aria-label": "Selected span" });
     this.source = sourcePane(this.model, (line) => this.selectLine(line));
     this.help = helpBox(() => this.toggleHelp());
-    const chart = element("div", { class: "nkt-chart" }, this.overview, this.ruler, this.scroller, this.status, this.tip);
+    const chart = element("div", { class: "nkt-chart" }, this.overview, this.ruler, this.scroller, element("div", { class: "nkt-foot" }, this.status, this.legend), this.tip);
     const grip = element("div", { class: "nkt-grip", role: "separator", "aria-orientation": "vertical", "aria-label": "Width of the side panel" });
     const side = element("aside", { class: "nkt-side" }, this.details, this.source.pane);
     this.root = element("div", { class: "nkt", style: `--nkt-height:${height}px` }, bar, element("div", { class: "nkt-main" }, chart, grip, side), this.help);
@@ -107,11 +107,14 @@ class Timeline {
     on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.setScheme(this.schemeWanted));
     this.watch = new ResizeObserver(() => this.resize());
     this.watch.observe(this.scroller);
+    this.theme = new MutationObserver(() => this.setScheme(this.schemeWanted));
+    this.theme.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind"] });
   }
 
   destroy() {
     this.gone.abort();
     this.watch.disconnect();
+    this.theme.disconnect();
     this.host.replaceChildren();
   }
 
@@ -291,6 +294,7 @@ class Timeline {
     const { model } = this;
     const palette = [0, 3, 2, 4, 7, 8, 9, 12];
     const kindOf = { operation: (i) => palette[model.name[i] % 8], "source line": (i) => (model.line[i] < 0 ? 5 : palette[model.line[i] % 8]) }[by];
+    this.legend.hidden = Boolean(kindOf);
     model.kind = kindOf ? model.shade.map((_, i) => kindOf(i)) : model.shade;
     for (const track of model.tracks) track.lanes = track.lanes?.map((lane) => makeLane(model, lane.rows));
     this.mask(this.marked);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from nkilab.profiler import Profile
 from nkilab.profiler.views.report import report_html
+from nkilab.profiler.views.timeline import pack, script, style, timeline
 from tests.profiler.views import browsing, synthetic
 from tests.profiler.views.test_report import HOSTILE, hostile_profile
 
@@ -331,6 +333,39 @@ def test_a_script_that_got_in_would_not_run(open_report: Open) -> None:
     inject = "const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s);"
     assert page.evaluate(f"() => {{ {inject} return Boolean(window.ran); }}") is False
     page.wait_for_function("window.refused === true")
+
+
+NOTEBOOK = """async ([source, data]) => {
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const { default: widget } = await import(url);
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  const traits = { data: new DataView(bytes.buffer), height: 400, scheme: "auto", saved: 0 };
+  window.traits = traits;
+  const model = { get: (name) => traits[name], set: (name, value) => { traits[name] = value; }, save_changes: () => { traits.saved++; } };
+  document.body.replaceChildren(document.createElement("div"));
+  window.stop = await widget.render({ model, el: document.body.firstChild });
+}"""
+
+
+def test_the_same_module_runs_as_a_notebook_widget_and_reports_clicks(chromium: Any) -> None:
+    page = chromium.new_page()
+    page.evaluate("() => { document.body.dataset.jpThemeLight = 'false'; }")
+    data = base64.b64encode(pack(timeline(synthetic.profile(80)))).decode()
+    page.add_style_tag(content=style())
+    page.evaluate(NOTEBOOK, [script(), data])
+    assert page.locator(".nkt").get_attribute("data-scheme") == "dark", "JupyterLab's theme is followed"
+    page.evaluate("() => { document.body.dataset.jpThemeLight = 'true'; }")
+    page.wait_for_selector(".nkt[data-scheme='light']")
+    page.locator(".nkt-line[data-line='23']").click()
+    page.locator(".nkt-canvas").focus()
+    page.keyboard.press("n")
+    traits = page.evaluate("({ selected: traits.selected, place: traits.place, saved: traits.saved })")
+    assert traits["place"] == {"file": synthetic.FILE, "line": 23}
+    assert traits["selected"] >= 0
+    assert traits["saved"] > 0
+    page.evaluate("stop()")
+    assert page.locator(".nkt").count() == 0
+    page.close()
 
 
 def test_a_profile_without_spans_shows_an_empty_timeline(open_report: Open) -> None:
