@@ -12,7 +12,7 @@ import polars as pl
 
 from ..profile import Profile
 from .intervals import Intervals
-from .machine import Machine, added, machine, table_total_ns, working
+from .machine import CONTROL_OPCODES, Machine, added, machine, table_total_ns, working
 from .metrics import DMA_KINDS, ENGINES
 
 Values = dict[str, float | int]
@@ -25,6 +25,7 @@ _BYTES = (
     "psum_read_bytes",
     "psum_write_bytes",
 )
+_TENSOR_KINDS = {"INPUT": "IN", "OUTPUT": "OUT", "CONSTANT": "WEIGHT"}  # a simulation's words for the vendor's
 _KNOWN_COLLECTIVES = ("simulated", "device-json", "parquet")
 
 
@@ -155,11 +156,20 @@ def _queues(p: Profile, _: Machine, __: Values) -> Values:
 
 
 def _bytes(p: Profile, _: Machine, __: Values) -> Values:
-    """Bytes that instructions, DMA triggers among them, moved."""
+    """Bytes that instructions, DMA triggers among them, moved.
+
+    A sum over instructions of which some have no bytes would be too small, so it is not given: HBM needs them of every
+    DMA trigger, SBUF and PSUM of every instruction other than control.
+    """
     rows = p.rows("Instruction")
-    found = {name: total for name in _BYTES if (total := _total(rows, name)) is not None}
+    blank = rows.filter(pl.all_horizontal(pl.col(name).is_null() for name in _BYTES))["opcode"].drop_nulls()
+    lacking = blank.filter(~blank.is_in(CONTROL_OPCODES))
+    whole = {"hbm": not lacking.str.starts_with("DMA").any(), "sbuf": lacking.is_empty(), "psum": lacking.is_empty()}
+    found: Values = {
+        name: total for name in _BYTES if whole[name.partition("_")[0]] and (total := _total(rows, name)) is not None
+    }
     if not {"psum_read_bytes", "sbuf_write_bytes"} <= set(found):
-        return dict(found)
+        return found
     both = rows.filter((pl.col("psum_read_bytes") > 0) & (pl.col("sbuf_write_bytes") > 0))
     moved = int(added(both["sbuf_write_bytes"]))
     return {**found, "psum_read_sbuf_write_bytes": moved, "psum_read_sbuf_write_count": both.height}
@@ -169,7 +179,8 @@ def _tensors(p: Profile, _: Machine, __: Values) -> Values:
     """Sizes of the program's tensors."""
     if not p.has("TensorInfo", "type", "size"):
         return {}
-    size = dict(p.table("TensorInfo").group_by("type").agg(pl.col("size").sum()).iter_rows())
+    rows = p.table("TensorInfo").with_columns(kind=pl.col("type").str.to_uppercase().replace(_TENSOR_KINDS))
+    size = dict(rows.group_by("kind").agg(pl.col("size").sum()).iter_rows())
     weights, inputs, outputs = (int(size.get(kind, 0)) for kind in ("WEIGHT", "IN", "OUT"))
     return {
         "weight_size_bytes": weights,
@@ -182,7 +193,7 @@ def _flops(p: Profile, _: Machine, __: Values) -> Values:
     """TensorE work."""
     rows = p.rows("Instruction")
     flops = _total(rows, "raw_flops")
-    if flops is None:
+    if flops is None or rows.filter(opcode="MATMUL")["raw_flops"].null_count():
         return {}
     return {"hardware_flops": flops, "transpose_flops": _total(rows, "flops_transpose") or 0}
 

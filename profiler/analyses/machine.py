@@ -15,6 +15,13 @@ WAIT_OPCODES = ("EVENT_SEMAPHORE",)
 """Instructions that only wait; the vendor's active times leave them out ("excluding semaphore waits")."""
 
 
+CONTROL_OPCODES = (
+    *WAIT_OPCODES, "ACT_TABLE_LOAD", "COMPARE_BRANCH", "DRAIN", "EVENT_SEMAPHORE_RANGE_CLEAR", "NOP", "NOTIFY",
+    "SET_ORDERING_MODE", "TENSOR_LOAD", "WRITE",
+)  # fmt: skip
+"""Instructions that move no tensor data: the vendor's tool gives them no bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Peak rates of what the profile ran on; None where neither the profile nor its target says.

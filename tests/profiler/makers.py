@@ -64,8 +64,8 @@ def instructions() -> list[Row]:
     there = {"nki_source_location": "/home/me/kernel.py:12"}
     return [
         instruction(0, 100, "Tensor", "MATMUL", elements=1000, psum_write_bytes=64, **there),
-        instruction(50, 150, "Tensor", "MATMUL", elements=500, **{**there, "instruction_type": "TRANSPOSE"}),
-        instruction(140, 200, "Tensor", "MATMUL", core=1, elements=0, **there),
+        instruction(50, 150, "Tensor", "MATMUL", elements=500, psum_write_bytes=0, **{**there, "instruction_type": "TRANSPOSE"}),
+        instruction(140, 200, "Tensor", "MATMUL", core=1, elements=0, psum_write_bytes=0, **there),
         instruction(
             200, 260, "Vector", "TENSOR_TENSOR", hbm_read_bytes=3000, hbm_write_bytes=1000,
             predecessors=[{"id": 10**18, "type": "FLOW_DEPENDENCE"}], nki_source_location="/home/me/kernel.py:14:3",

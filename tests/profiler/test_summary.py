@@ -104,6 +104,18 @@ def test_what_the_tables_do_not_hold_is_absent_not_zero(tmp_path: Path) -> None:
     assert "hbm_read_bytes" not in without_work
 
 
+def test_a_sum_over_instructions_of_which_some_are_unknown_is_not_given(tmp_path: Path) -> None:
+    load = makers.instruction(300, 310, "GpSimd", "DMA_DIRECT2D", hbm_read_bytes=100, sbuf_write_bytes=100)
+    unread = makers.instruction(320, 330, "GpSimd", "DMA_DIRECT2D")
+    product = makers.instruction(340, 350, "Tensor", "MATMUL", elements=7, psum_write_bytes=8)
+    assert computed(hand_made(tmp_path, instruction=[load, product]))["hbm_read_bytes"] == 100
+    partly = computed(hand_made(tmp_path, instruction=[load, unread, product]))
+    assert not [name for name in partly if name.startswith(("hbm_", "sbuf_", "psum_", "mbu_estimated", "mm_"))]
+    assert partly["hardware_flops"] == 14
+    without = makers.instruction(360, 370, "Tensor", "MATMUL")
+    assert "hardware_flops" not in computed(hand_made(tmp_path, instruction=[load, product, without]))
+
+
 def test_the_files_own_metrics_go_before_ours(tmp_path: Path) -> None:
     p = hand_made(tmp_path, summary=[{"total_time": 7.0, "instance_type": "trn2.48xlarge"}])
     rows = {row["metric"]: row for row in p.summary().table().to_dicts()}
