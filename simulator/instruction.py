@@ -106,6 +106,14 @@ class Plan:
     engine: int
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A result of which only the elements where `mask` holds are written."""
+
+    array: np.ndarray
+    mask: np.ndarray
+
+
 @dataclass(slots=True)
 class Step:
     """One execution of a plan, as its value function sees it: `step[i]` is operand i as stored array or number."""
@@ -187,15 +195,16 @@ def issue(
     rows.extend((plan.index, place.site, place.stack, iteration, flags))
     if not skipped:
         _check_reads(context, what, plan, operands, place.site)
-        if context.values:
-            _compute(what, Step(context, plan, operands, options, extra, state))
+        masks = _compute(what, Step(context, plan, operands, options, extra, state)) if context.values else None
         for position in plan.writes:
             tensor = operands[position]
             storage = tensor.storage
-            if tensor.indirection is None:
-                storage.mark(tensor.layout, tensor.byte)
-            else:
+            if tensor.indirection is not None:
                 mark_rows(context, tensor)
+            elif masks and position in masks:
+                storage.mark_mask(tensor.layout, tensor.byte, masks[position])
+            else:
+                storage.mark(tensor.layout, tensor.byte)
             if storage.guard is not None:
                 storage.guard.append(place.site)
     return NkiInstruction(len(rows) // 5 - 1, name)
@@ -216,15 +225,22 @@ def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tupl
             context.report_lost(storage, what.operands[position].name, what.api, site)
 
 
-def _compute(what: Instruction, step: Step) -> None:
+def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
+    """Compute and store the results; returns the masks of operands that were written in part."""
     results = what.value(step)
     writes = step.plan.writes
+    masks: dict[int, np.ndarray] = {}
+    if not writes:
+        return masks
     if len(writes) == 1:
         results = (results,)
     for position, result in zip(writes, results, strict=True):
-        if result is None:
-            continue
         tensor = step.operands[position]
+        if isinstance(result, Partial):
+            mask = np.broadcast_to(result.mask, tensor.shape)
+            masks[position] = mask
+            np.copyto(tensor.storage.overwrite(tensor.layout, tensor.byte), result.array.reshape(tensor.shape), where=mask)
+            continue
         if tensor.indirection is not None:
             tensor.indirection.scatter(tensor, result)
             continue
@@ -232,8 +248,10 @@ def _compute(what: Instruction, step: Step) -> None:
         value = result if result.shape == target.shape else result.reshape(target.shape)
         if step.inside is not None and not step.inside.all():
             target[step.inside] = value[step.inside]
+            masks[position] = np.broadcast_to(step.inside.reshape(-1, *(1,) * (target.ndim - 1)), target.shape)
         else:
             target[...] = value
+    return masks
 
 
 def make_plan(

@@ -125,6 +125,12 @@ class Storage:
         if self.own is not None:
             self._mark_aliases(layout, byte)
 
+    def mark_mask(self, layout: Layout, byte: int, mask: np.ndarray) -> None:
+        """Record a write to some elements of a view."""
+        self.home.written.mark_mask(layout, byte, mask)
+        if self.own is not None:
+            self._mark_aliases(layout, byte)
+
     def is_lost(self, layout: Layout, byte: int) -> bool:
         """Whether part of the view's own value was overwritten through another tensor at the same address."""
         if self.lost is None or self.own is None or self.lost.state_of(layout, byte) == NOTHING:

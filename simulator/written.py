@@ -37,6 +37,18 @@ class Written:
             return
         self._view(layout, byte, every_partition=True)[...] = True
 
+    def mark_mask(self, layout: Layout, byte: int, mask: np.ndarray) -> None:
+        """Record that the elements of the view where `mask` holds were written."""
+        if self.state == ALL:
+            return
+        if mask.all():
+            self.mark(layout, byte)
+            return
+        self._refine(layout.itemsize)
+        if self.bits is not None and self.bits.shape[0] == 1 < self.rows:
+            self.bits = np.repeat(self.bits, self.rows, axis=0)
+        self._view(layout, byte, every_partition=True)[mask] = True
+
     def mark_rows(self, layout: Layout, byte: int, rows: np.ndarray) -> None:
         """Record that some entries of the view's first dimension were written."""
         if self.state != ALL:

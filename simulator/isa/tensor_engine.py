@@ -131,7 +131,7 @@ def _matmul_dtypes(check: Check) -> None:
         )
 
 
-def _accumulation(context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int) -> tuple[int, Any]:
+def accumulation_of(context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int) -> tuple[int, Any]:
     """Whether this matmul adds to its PSUM tile: 0 no, 1 where a matmul has written (mask), 2 everywhere.
 
     accumulate=None: the first write of a matmul to an element of the allocation overwrites, later ones add.
@@ -202,7 +202,7 @@ _NC_MATMUL = Instruction(
     engines=("tensor",),
     rules=(_matmul_rules,),
     same_partitions=False,
-    before=_accumulation,
+    before=accumulation_of,
 )
 
 

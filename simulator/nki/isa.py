@@ -13,6 +13,20 @@ from ..isa.elementwise import (
     tensor_scalar,
     tensor_tensor,
 )
+from ..isa.gathers import (
+    local_gather,
+    max8,
+    nc_find_index8,
+    nc_match_replace8,
+    nc_n_gather,
+    nc_stream_shuffle,
+    nonzero_with_count,
+    sequence_bounds,
+    topk,
+)
+from ..isa.mx import nc_matmul_mx, quantize_mx
+from ..isa.patterns import affine_select, exponential, iota, range_select, select_reduce
+from ..isa.random import dropout, rand2, rand_get_state, rand_set_state, rng, set_rng_seed
 from ..isa.reductions import (
     bn_aggr,
     bn_stats,
@@ -22,6 +36,18 @@ from ..isa.reductions import (
     tensor_scalar_reduce,
     tensor_tensor_scan,
 )
+from ..isa.registers import register_alloc, register_load, register_move, register_store, scalar_load, scalar_store
 from ..isa.scalar_engine import activate2, activation, activation_reduce
 from ..isa.tensor_engine import nc_matmul, nc_transpose
+from ..missing import missing
 from ..registers import NkiScalar, VirtualRegister
+from ..target import get_nc_sub_version, get_nc_version
+
+core_barrier = missing("nki.isa", "core_barrier")
+sendrecv = missing("nki.isa", "sendrecv")
+
+tensor_engine = engine.tensor
+vector_engine = engine.vector
+scalar_engine = engine.scalar
+gpsimd_engine = engine.gpsimd
+unknown_engine = engine.unknown

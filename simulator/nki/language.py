@@ -30,6 +30,7 @@ from ..language.programs import (
     static_range,
     while_loop,
 )
+from ..language.random import dropout, gather_flattened, rand, random_seed
 from ..language.tile_size import TileSize as _TileSize
 from ..language.tiles import (
     all,
@@ -49,6 +50,7 @@ from ..language.tiles import (
     transpose,
     var,
 )
+from ..missing import missing as _missing
 from ..ops import Op as _Op
 from ..tensor import NKIObject, NkiTensor
 from ..values.dtypes import (
@@ -84,3 +86,7 @@ tile_size = _TileSize()
 average = _Op("average")
 bypass = _Op("bypass")
 prelu = _Op("prelu")
+tiles = _missing("nki.language", "tiles")
+blocks = _missing("nki.language", "blocks")
+alloc_tiles = _missing("nki.language", "alloc_tiles")
+alloc_blocks = _missing("nki.language", "alloc_blocks")
