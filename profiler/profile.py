@@ -18,8 +18,11 @@ from .schema import TABLES
 
 if TYPE_CHECKING:
     from .analyses.bounds import Bounds
+    from .analyses.collectives import Collectives
+    from .analyses.diff import Diff
     from .analyses.dma import Dma
     from .analyses.engines import Engines
+    from .analyses.hierarchy import Hierarchy
     from .analyses.lines import Lines
     from .analyses.memory import Memory
     from .analyses.overlap import Overlap
@@ -235,6 +238,24 @@ class Profile:
         from .analyses.bounds import bounds
 
         return bounds(self)
+
+    def hierarchy(self) -> Hierarchy:
+        """Time from layer through function and line to opcode. See `analyses.hierarchy`."""
+        from .analyses.hierarchy import hierarchy
+
+        return hierarchy(self)
+
+    def collectives(self) -> Collectives:
+        """Bandwidths and outliers of collectives. See `analyses.collectives`."""
+        from .analyses.collectives import collectives
+
+        return collectives(self)
+
+    def diff(self, other: Profile) -> Diff:
+        """What changed from this run to `other`. See `analyses.diff`."""
+        from .analyses.diff import diff
+
+        return diff(self, other)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:

@@ -1,0 +1,209 @@
+"""`diff`: what changed between two runs and what it cost; a gate for continuous integration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import polars as pl
+
+from nkilab.errors import UsageError
+
+from ..profile import Profile
+from .base import Answer, Shown
+from .computed import computed
+from .machine import total_ns, working
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+BY = ("line", "function", "engine", "opcode", "collective")
+_RECORDED = {
+    "Instruction": ("pcore_idx", "engine", "opcode", "pc", "compiler_pc", "start_ts", "duration_ns"),
+    "DmaPacket": ("engine_idx", "queue_idx", "transfer_bytes", "crc", "start_ts", "duration_ns"),
+    "SemaphoreUpdate": ("timestamp", "value"),
+    "Throttle": ("timestamp", "duration", "k", "n"),
+}
+_GATE = re.compile(r"^\s*([a-z][a-z0-9_]*)\s*(>|<|>=|<=)\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Diff(Answer):
+    """Two runs side by side; "a" is before, "b" after.
+
+    Attributes:
+        rows: by (line, function, engine, opcode, collective), key, a_ns, b_ns (instruction time, semaphore waits left
+            out; 0 where only the other run has the key), delta_ns, a_count, b_count; largest change first within each.
+        metrics: metric, a, b, delta, relative (delta / a): metrics of `summary` that both runs have.
+        recorded: per table that both runs recorded (instructions, DMA packets, semaphore updates, throttle windows):
+            table, a, b (rows), equal (to the nanosecond).
+        a_total_ns, b_total_ns: lengths of the runs, ns.
+    """
+
+    title: ClassVar[str] = "Difference"
+    shown: ClassVar[tuple[Shown, ...]] = (
+        Shown("by", "by"), Shown("key", "what"), Shown("a_ns", "before us", "us"), Shown("b_ns", "after us", "us"),
+        Shown("delta_ns", "change us", "us"), Shown("a_count", "before", "count"), Shown("b_count", "after", "count"),
+    )  # fmt: skip
+
+    rows: pl.DataFrame
+    metrics: pl.DataFrame
+    recorded: pl.DataFrame
+    a_total_ns: float
+    b_total_ns: float
+
+    @property
+    def same_run(self) -> bool:
+        """Whether every table that both recorded is equal: two readings of one run."""
+        return self.recorded.height > 0 and bool(self.recorded["equal"].all())
+
+    def remarks(self) -> list[str]:
+        """What moved, in one paragraph."""
+        if self.same_run:
+            counts = ", ".join(f"{rows:,} rows of {name}" for name, rows in self.recorded.select("table", "a").rows())
+            return [f"the same run: {counts} are equal to the nanosecond"]
+        change = self.b_total_ns - self.a_total_ns
+        words = f"{self.a_total_ns / 1e3:,.2f} us before, {self.b_total_ns / 1e3:,.2f} us after: {change / 1e3:+,.2f} us ({change / self.a_total_ns:+.1%})"
+        best = "line" if "line" in self.rows["by"] else "engine"
+        moved = self.rows.filter(pl.col("by") == best, pl.col("delta_ns").abs() > 0).head(3)
+        parts = [f"{key} {delta / 1e3:+,.2f} us" for key, delta in moved.select("key", "delta_ns").rows()]
+        return [words + (f"; instruction time moved most in {', '.join(parts)}" if parts else ""), *self._unlike()]
+
+    def _unlike(self) -> list[str]:
+        """Of two readings of one run: the tables that are not alike."""
+        rest = self.recorded.filter(~pl.col("equal"))
+        if rest.height == self.recorded.height:
+            return []
+        words = ", ".join(f"{name} ({a:,} and {b:,} rows)" for name, a, b in rest.select("table", "a", "b").rows())
+        return [f"two readings of one run, unlike in {words}"]
+
+    def printed(self) -> pl.DataFrame:
+        """The ten largest changes of each kind."""
+        return self.rows.filter(pl.col("delta_ns") != 0).group_by("by", maintain_order=True).head(10)
+
+    def broken(self, rule: str) -> str | None:
+        """Whether this change breaks a rule such as "total_us>+5%" or "hbm_read_bytes>1000000".
+
+        A signed number or a percentage is a change against the run before, a plain one a limit for the run after. The
+        name is a metric of `summary`, or total_us.
+
+        Returns:
+            The sentence that says how it is broken, None where it holds.
+
+        Raises:
+            UsageError: a rule that is not understood, or a metric that not both runs have.
+        """
+        match = _GATE.match(rule)
+        if match is None:
+            raise UsageError(f"fail-if: {rule!r} is not understood", rule="metric>+5%, metric>+10, metric>100 (or <)")
+        name, sign, number, percent = match.groups()
+        before, after = self._pair(name)
+        relative = bool(percent) or number[0] in "+-"
+        limit = before * (1 + float(number) / 100) if percent else (before if relative else 0.0) + float(number)
+        worse = after > limit if sign[0] == ">" else after < limit
+        if not worse and not (sign.endswith("=") and after == limit):
+            return None
+        return f"{name} is {after:,.6g}, was {before:,.6g}: breaks {rule.strip()} (limit {limit:,.6g})"
+
+    def _pair(self, name: str) -> tuple[float, float]:
+        """One metric before and after."""
+        if name == "total_us":
+            return self.a_total_ns / 1e3, self.b_total_ns / 1e3
+        found = self.metrics.filter(metric=name)
+        if found.is_empty():
+            raise UsageError(
+                f"fail-if: not both runs have {name!r}", values=", ".join(("total_us", *self.metrics["metric"]))
+            )
+        return float(found["a"][0]), float(found["b"][0])
+
+    def figure(self) -> go.Figure:
+        """The change of each engine as a waterfall from the run before to the one after."""
+        import plotly.graph_objects as go
+
+        engines = self.rows.filter(by="engine")
+        bars = go.Waterfall(x=engines["key"].to_list(), y=(engines["delta_ns"] / 1e3).to_list())
+        return go.Figure(bars).update_layout(title="Change of instruction time", yaxis_title="us")
+
+
+def diff(a: Profile, b: Profile) -> Diff:
+    """What changed from `a` to `b`, aligned by line, function, engine, opcode and collective.
+
+    Raises:
+        UsageError: a profile does not say how long its run was.
+    """
+    lengths = total_ns(a), total_ns(b)
+    if not lengths[0] or not lengths[1]:
+        raise UsageError(
+            "diff: a profile does not say how long its run was", fix="open the NTFF or the full JSON of the run"
+        )
+    parts = [_aligned(_spent(a, by), _spent(b, by), by) for by in BY]
+    metrics = _metrics(a, b)
+    rows = pl.concat([part for part in parts if part.height] or parts)
+    return Diff(rows, metrics, _recorded(a, b), lengths[0], lengths[1])
+
+
+_KEYED = {"key": pl.String, "ns": pl.Float64, "count": pl.Int64}
+
+
+def _spent(p: Profile, by: str) -> pl.DataFrame:
+    """Instruction time by one key; rows without the key are left out."""
+    if by == "collective":
+        rows = p.rows("CcOp").with_columns(key=pl.col("operation"))
+    else:
+        rows = working(p).with_columns(key=_line() if by == "line" else pl.col(by))
+    spent = (pl.col("end_ts") - pl.col("start_ts")).sum()
+    return rows.drop_nulls("key").group_by("key").agg(ns=spent, count=pl.len().cast(pl.Int64)).cast(_KEYED)  # type: ignore[arg-type]
+
+
+def _line() -> pl.Expr:
+    """A line by its file's name, as folders differ between machines."""
+    return pl.col("file").str.split("/").list.last() + ":" + pl.col("line").cast(pl.String)
+
+
+def _aligned(a: pl.DataFrame, b: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Both runs by key."""
+    both = a.join(b, on="key", how="full", coalesce=True, suffix="_b").with_columns(
+        pl.all().exclude("key").fill_null(0)
+    )
+    rows = both.select(
+        "key",
+        by=pl.lit(by),
+        a_ns="ns",
+        b_ns="ns_b",
+        delta_ns=pl.col("ns_b") - pl.col("ns"),
+        a_count="count",
+        b_count="count_b",
+    )
+    order = rows.sort(pl.col("delta_ns").abs(), "key", descending=[True, False])
+    return order.select("by", "key", "a_ns", "b_ns", "delta_ns", "a_count", "b_count")
+
+
+def _metrics(a: Profile, b: Profile) -> pl.DataFrame:
+    """Metrics computed from the tables of both."""
+    before, after = computed(a), computed(b)
+    names = [name for name in before if name in after]
+    rows = pl.DataFrame(
+        {"metric": names, "a": [float(before[n]) for n in names], "b": [float(after[n]) for n in names]},
+        schema={"metric": pl.String, "a": pl.Float64, "b": pl.Float64},
+    )
+    delta = pl.col("b") - pl.col("a")
+    return rows.with_columns(delta=delta, relative=pl.when(pl.col("a") != 0).then(delta / pl.col("a")))
+
+
+def _recorded(a: Profile, b: Profile) -> pl.DataFrame:
+    """Tables that both have: rows of each and whether they are equal, times in whole ns as some sources cut them."""
+    both = {name: columns for name, columns in _RECORDED.items() if a.has(name) and b.has(name)}
+    sides = [{name: _cut(p.table(name), columns) for name, columns in both.items()} for p in (a, b)]
+    rows = [
+        (name, sides[0][name].height, sides[1][name].height, sides[0][name].equals(sides[1][name])) for name in both
+    ]
+    return pl.DataFrame(
+        rows, schema={"table": pl.String, "a": pl.Int64, "b": pl.Int64, "equal": pl.Boolean}, orient="row"
+    )
+
+
+def _cut(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    """What must be equal, in one order."""
+    whole = [pl.col(name).floor() if rows.schema[name] == pl.Float64 else pl.col(name) for name in columns]
+    return rows.select(whole).sort(pl.all())
