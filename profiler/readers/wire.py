@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nkilab.errors import InputError
 
 MAX_FIELDS = 1 << 18
-MAX_COLUMN_STEPS = 1 << 12
+MAX_COLUMN_STEPS = 1 << 10
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _MAX_VARINT = 10
 _TAG_SHIFT = 3
@@ -232,23 +232,21 @@ class Columns:
 
     def packed(self, number: int) -> tuple[Ints, Ints]:
         """The packed varints of field `number`: the message of each, and its value; ordered by message."""
-        data = np.frombuffer(self.source.data, np.uint8)
-        at, ends = self.spans(number)
-        rows, found = np.arange(self.count), []
-        while True:
-            live = at < ends
-            rows, at, ends = rows[live], at[live], ends[live]
-            if not len(rows):
-                break
-            if len(found) >= MAX_COLUMN_STEPS:
-                raise self.source.fail(f"{self.field}.{number}", int(at[0]), "too many packed numbers")
-            value, at = varints(self.source, data, at, ends, f"{self.field}.{number}")
-            found.append((rows, value.view(np.int64)))
-        if not found:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        row, value = np.concatenate([r for r, _ in found]), np.concatenate([v for _, v in found])
-        order = np.argsort(row, kind="stable")
-        return row[order], value[order]
+        start, end = self.spans(number)
+        size = end - start
+        owner = np.repeat(np.arange(self.count), size)
+        at = np.arange(size.sum()) + np.repeat(start - (np.cumsum(size) - size), size)
+        byte = np.frombuffer(self.source.data, np.uint8)[at]
+        last = byte < 0x80
+        stop = np.flatnonzero(last)
+        first = np.concatenate([[0], stop[:-1] + 1])[: len(stop)]
+        whole = len(byte) == 0 or bool(last[-1])
+        if not whole or (stop - first >= _MAX_VARINT).any() or (owner[first] != owner[stop]).any():
+            raise self.source.fail(f"{self.field}.{number}", int(at[0]), "a number that does not end")
+        place = np.arange(len(byte)) - np.repeat(first, stop - first + 1)
+        part = (byte & np.uint8(0x7F)).astype(np.uint64) << (7 * place).astype(np.uint64)
+        value = np.bitwise_or.reduceat(part, first) if len(first) else part
+        return owner[stop], value.view(np.int64)
 
 
 def varints(source: Source, data: NDArray[np.uint8], at: Ints, ends: Ints, field: str) -> tuple[Uints, Ints]:

@@ -24,6 +24,7 @@ def notes(
         for note in (
             *_program(what, neff, table),
             *_records(what, losses),
+            _opcodes(tables["Instruction"]),
             _lines(neff, tables),
             calls,
             "hbm, sbuf and psum bytes, operands and FLOPs are given only where the encoding was compared with the "
@@ -50,8 +51,6 @@ def _program(what: Capture, neff: Neff | None, table: ProgramTable) -> list[str]
         found.append(
             f"{table.mismatches} instructions differ from the NEFF's program: it may be the NEFF of another compilation"
         )
-    if table.unknown:
-        found.append("opcodes without a proven name: " + ", ".join(f"0x{code:02X}" for code in table.unknown))
     return found
 
 
@@ -75,6 +74,13 @@ def _records(what: Capture, losses: Losses) -> list[str]:
     if what.execution == 1:
         found.append("the first execution: it includes loading; profile a later one (--profile-nth-exec)")
     return found
+
+
+def _opcodes(rows: pl.DataFrame) -> str:
+    """Executed opcodes without a proven name."""
+    found = rows["opcode"].unique().sort().to_list() if rows.height else []
+    unknown = [name for name in found if name.startswith("OPCODE_")]
+    return "opcodes without a proven name: " + ", ".join(unknown) if unknown else ""
 
 
 def _lines(neff: Neff | None, tables: Mapping[str, pl.DataFrame]) -> str:

@@ -42,8 +42,3 @@ def names(codes: NDArray[np.uint8]) -> pl.Series:
     """The name of each opcode byte."""
     table = pl.Series([OPCODES.get(code, f"OPCODE_0x{code:02X}") for code in range(256)], dtype=pl.String)
     return table.gather(codes.astype(np.uint32))
-
-
-def unknown(codes: NDArray[np.uint8]) -> tuple[int, ...]:
-    """The opcode bytes without a proven name."""
-    return tuple(code for code in np.unique(codes).tolist() if code not in OPCODES)

@@ -32,39 +32,37 @@ class ProgramTable:
     Attributes:
         rows: one row per instruction, the columns of Instruction that do not change from one execution to the next.
         first: row of pc 0 by [core, engine].
-        unknown: opcode bytes without a proven name.
         mismatches: instructions whose opcode differs from the NEFF's program and that the runtime does not rewrite.
     """
 
     rows: pl.DataFrame
     first: NDArray[np.int64]
-    unknown: tuple[int, ...]
     mismatches: int
 
 
 def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: Stacks) -> ProgramTable:
     """Decode every engine's program of every core."""
-    parts, unknown, height, mismatches = [], set(), 0, 0
+    parts, height, mismatches = [], 0, 0
     first = np.zeros((len(capture.graphs), len(opcodes.ENGINES)), np.int64)
     for graph in capture.graphs:
-        for engine in range(len(opcodes.ENGINES)):
-            first[graph.core, engine] = height
-            part, codes, wrong = _engine(source, graph, engine, neff)
-            parts.append(part)
-            unknown.update(opcodes.unknown(codes))
-            mismatches += wrong
-            height += part.height
-    rows = stacks.locate(pl.concat(parts)) if parts else pl.DataFrame()
-    return ProgramTable(rows, first, tuple(sorted(unknown)), mismatches)
+        images = [image(source, graph, engine) for engine in range(len(opcodes.ENGINES))]
+        found = [_engine(raw, graph, engine, neff) for engine, raw in enumerate(images)]
+        names: Mapping[int, str] = neff.semaphores.get(graph.name, {}) if neff else {}
+        own = min((index for index, name in names.items() if name == "GpSimd"), default=0)
+        parts.append(pl.concat([rows for rows, _ in found]).hstack(decode(np.concatenate(images), names, own)))
+        first[graph.core] = height + np.cumsum([0, *(len(raw) for raw in images[:-1])])
+        mismatches += sum(wrong for _, wrong in found)
+        height += parts[-1].height
+    rows = pl.concat(parts) if parts else pl.DataFrame()
+    if rows.width:
+        rows = stacks.locate(rows.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR)))
+    return ProgramTable(rows, first, mismatches)
 
 
-def _engine(source: Source, graph: Graph, engine: int, neff: Neff | None) -> tuple[pl.DataFrame, NDArray[np.uint8], int]:
-    """The program of one engine on one core, its opcode bytes, and how many differ from the NEFF's."""
-    raw, compiled = image(source, graph, engine), compiler_pcs(graph, engine)
-    names: Mapping[int, str] = neff.semaphores.get(graph.name, {}) if neff else {}
-    own = min((index for index, name in names.items() if name == "GpSimd"), default=0)
+def _engine(raw: NDArray[np.uint8], graph: Graph, engine: int, neff: Neff | None) -> tuple[pl.DataFrame, int]:
+    """Where the program of one engine came from, and how many of its opcodes differ from the NEFF's."""
+    compiled, code = compiler_pcs(graph, engine), raw[:, 0]
     original = _originals(neff.image(graph.name, engine) if neff else b"", compiled)
-    code = raw[:, 0].copy()
     wrong = (original >= 0) & (original != code) & ~np.isin(original, _LOWERED)
     columns = {
         "opcode": opcodes.names(code),
@@ -72,9 +70,7 @@ def _engine(source: Source, graph: Graph, engine: int, neff: Neff | None) -> tup
         "compiler_opcode": pl.Series(original).replace_strict(_PSEUDO, default=None, return_dtype=pl.String),
         "raw_bir_id": pl.Series(_bir_ids(neff, graph.name, engine, compiled)).replace(-1, None),
     }
-    known = pl.DataFrame(columns).hstack(decode(raw, names, own))
-    known = known.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR))
-    return _with_names(known, neff, graph.name, engine), code, int(wrong.sum())
+    return _with_names(pl.DataFrame(columns), neff, graph.name, engine), int(wrong.sum())
 
 
 # Opcodes of the compiler that the runtime rewrites into others: seen in every NEFF with its NTFF.
@@ -100,11 +96,10 @@ def _bir_ids(neff: Neff | None, core: str, engine: int, compiled: Ints) -> Ints:
 def _with_names(rows: pl.DataFrame, neff: Neff | None, core: str, engine: int) -> pl.DataFrame:
     """BIR name and source line of each instruction."""
     debug = neff.debug.get((core, engine)) if neff else None
-    if debug is None:
-        return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in BIR_SCHEMA.items() if name != "raw_bir_id").with_columns(bir_id=pl.lit(None, pl.String))
+    known = debug.instructions if debug else pl.DataFrame(schema=BIR_SCHEMA)
     number = core.removeprefix("sg")
     prefix = f"sg{int(number):04d}:" if number.isdecimal() and len(number) < 5 else f"{core}:"
-    named = rows.join(debug.instructions, on="raw_bir_id", how="left", maintain_order="left")
+    named = rows.join(known, on="raw_bir_id", how="left", maintain_order="left")
     return named.with_columns(bir_id=prefix + pl.col("raw_bir_id").cast(pl.String))
 
 

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from nkilab.errors import InputError, UsageError  # noqa: E402
 from nkilab.profiler import sample  # noqa: E402
-from nkilab.profiler.readers import inspect, neff, ntff  # noqa: E402
+from nkilab.profiler.readers import inspect, ntff  # noqa: E402
 from nkilab.profiler.sample.wire import message  # noqa: E402
 
 SECONDS = 2.0
@@ -145,7 +145,6 @@ def _ntff(name: str, files: dict[str, bytes]) -> Target:
 
 def _neffs(name: str, files: dict[str, bytes]) -> list[Target]:
     def opened(folder: Path) -> object:
-        neff.read(folder / "kernel.neff")
         return ntff.read(folder / "a.ntff", folder / "kernel.neff")
 
     return [Target(name, files, "kernel.neff", opened), Target(f"{name} members", files, "kernel.neff", opened, repack=True)]

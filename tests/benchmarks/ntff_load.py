@@ -1,0 +1,83 @@
+"""How long a large NTFF takes to open, and how much memory: real (or sample) records repeated up to a size.
+
+    python tests/benchmarks/ntff_load.py [--mb 50] [--ntff FILE] [--neff FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from nkilab.profiler import sample  # noqa: E402
+from nkilab.profiler.readers import ntff  # noqa: E402
+from nkilab.profiler.readers.ntff.header import HEADER_BYTES, layout  # noqa: E402
+from nkilab.profiler.readers.ntff.metadata import capture  # noqa: E402
+from nkilab.profiler.readers.ntff.records import RECORD  # noqa: E402
+from nkilab.profiler.readers.wire import Message, Source, walk  # noqa: E402
+from nkilab.profiler.sample.wire import message, varint  # noqa: E402
+
+_SECTIONS, _SPAN = 16, 15
+
+
+def repeated(data: bytes, size: int) -> bytes:
+    """A version-6 NTFF of about `size` bytes: every record again and again, each time one execution later."""
+    source = Source(data, "original")
+    where = layout(source)
+    what = capture(source, where)
+    span = (what.stop_ps or 0) - (what.start_ps or 0)
+    records = sum(s.end - s.start for g in what.graphs for s in g.sections)
+    times = max(1, size // records)
+    raw = bytearray(data[where.raw :])
+    fields = b"".join(_field(source, *found) for found in walk(source, HEADER_BYTES, where.raw, "top") if found[0] not in (_SECTIONS, _SPAN))
+    for graph in what.graphs:
+        for section in graph.sections:
+            rows = np.tile(np.frombuffer(data[section.start : section.end], RECORD), times)
+            rows["t"] += np.repeat(np.arange(times, dtype=np.uint64) * np.uint64(2 * span), (section.end - section.start) // 16)
+            place = message((1, section.kind), (3, section.block), (5, len(raw)), (6, rows.nbytes), (7, section.nc))
+            fields += message((_SECTIONS, place))
+            raw += rows.tobytes()
+    uuid = Message.parse(source, HEADER_BYTES, where.raw).message(_SPAN).bytes(1)
+    fields += message((_SPAN, message((1, uuid), (2, what.start_ps or 0), (3, (what.start_ps or 0) + 2 * times * span))))
+    return data[:1] + len(fields).to_bytes(7, "little") + bytes(HEADER_BYTES - 8) + fields + bytes(raw)
+
+
+def _field(source: Source, number: int, wire: int, a: int, b: int) -> bytes:
+    """A field as it was."""
+    if wire == 2:
+        return message((number, bytes(source.data[a:b])))
+    return varint(number << 3) + varint(a)
+
+
+def main() -> None:
+    """Make the file, open it, say how long and how much."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mb", type=int, default=50)
+    parser.add_argument("--ntff", type=Path)
+    parser.add_argument("--neff", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        original = options.ntff or sample.write(name)
+        program = options.neff or Path(name) / "softmax_matmul.neff"
+        path = Path(name) / "large.ntff"
+        path.write_bytes(repeated(original.read_bytes(), options.mb << 20))
+        ntff.read(original, program)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        begin = time.perf_counter()
+        profile = ntff.read(path, program)
+        seconds = time.perf_counter() - begin
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        rows = {table: profile.table(table).height for table in profile.names if profile.table(table).height > 1000}
+        sys.stdout.write(f"{path.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s, {peak / 1024:.0f} MB at most ({before / 1024:.0f} before)\n{rows}\n")
+
+
+if __name__ == "__main__":
+    main()
