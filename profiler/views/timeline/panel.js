@@ -24,6 +24,10 @@ const DETAIL_NAMES = {
   pc: "program counter",
 };
 
+function labelOf({ name }) {
+  return DETAIL_NAMES[name] ?? name.replaceAll("_", " ");
+}
+
 /** Fill `box` with what is known of span `i`. `actions`: select(i), selectLine(line). */
 export function showDetails(box, model, i, actions) {
   if (i < 0) {
@@ -32,11 +36,14 @@ export function showDetails(box, model, i, actions) {
   }
   const track = model.tracks[model.track[i]];
   const place = placeOf(model, i);
+  const known = model.details.map((d) => ({ ...d, value: d.at(i) })).filter((d) => d.value !== null);
+  const still = known.filter((d) => d.unit === "bytes" && d.value === 0);
   const rows = [
     ["track", `${track.group} · ${track.name}`],
     ["start", showTime(model.start[i], 1, model.end)],
     ["duration", showTime(model.finish[i] - model.start[i])],
-    ...model.details.map((d) => [DETAIL_NAMES[d.name] ?? d.name.replaceAll("_", " "), d.at(i), d.unit]).filter(([, value]) => value !== null).map(([name, value, unit]) => [name, showValue(value, unit)]),
+    ...known.filter((d) => !still.includes(d)).map((d) => [labelOf(d), showValue(d.value, d.unit)]),
+    ...(still.length ? [["0 bytes", still.map((d) => labelOf(d).replace(/ bytes$/, "")).join(", ")]] : []),
   ];
   const list = element("dl", { class: "nkt-facts" });
   for (const [name, value] of rows) list.append(element("dt", {}, name), element("dd", {}, value));

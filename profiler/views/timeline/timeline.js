@@ -7,6 +7,7 @@ import { element, handsOn, helpBox, legend, showDetails, sourcePane } from "./pa
 
 const RULER = 24;
 const OVERVIEW = 40;
+const LEAST_HEIGHT = 520; // px
 const CLOSEST = 5; // ns: the least that the whole width may show
 const MOST_ARROWS = 40;
 
@@ -69,7 +70,9 @@ class Timeline {
     const chart = element("div", { class: "nkt-chart" }, this.overview, this.ruler, this.scroller, element("div", { class: "nkt-foot" }, this.status, this.legend), this.tip);
     const grip = element("div", { class: "nkt-grip", role: "separator", "aria-orientation": "vertical", "aria-label": "Width of the side panel" });
     const side = element("aside", { class: "nkt-side" }, this.details, this.source.pane);
-    this.root = element("div", { class: "nkt", style: `--nkt-height:${height}px` }, bar, element("div", { class: "nkt-main" }, chart, grip, side), this.help);
+    const needed = layout(this.model.tracks, this.folded).height + RULER + OVERVIEW + 60;
+    const tall = Math.min(height, Math.max(LEAST_HEIGHT, needed));
+    this.root = element("div", { class: "nkt", style: `--nkt-height:${tall}px` }, bar, element("div", { class: "nkt-main" }, chart, grip, side), this.help);
     dragWidth(grip, side, () => this.resize());
     this.host.replaceChildren(this.root);
     this.applyScheme();
