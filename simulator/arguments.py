@@ -51,6 +51,7 @@ class Arguments:
     """The arguments of one run: makes the tensors, and brings results and updates back."""
 
     context: Context
+    site: int
     mutable: frozenset[str] = frozenset()
     inputs: list[Input] = field(default_factory=list)
     torch: bool = False
@@ -83,7 +84,7 @@ class Arguments:
         if 0 in array.shape:
             raise UsageError(f"argument {name} has shape {array.shape}", rule="arrays have at least one element")
         shape = tuple(int(n) for n in array.shape)
-        tensor = self.context.allocate(shape, dtype, MemoryRegion.shared_hbm, name=name, kind="input")
+        tensor = self.context.allocate(shape, dtype, MemoryRegion.shared_hbm, name=name, kind="input", site=self.site)
         storage = tensor.storage
         storage.written.state = ALL
         storage.guard = []

@@ -82,14 +82,16 @@ class Context:
         address: object = None,
         name: str = "",
         kind: str = "internal",
+        site: int | None = None,
     ) -> NkiTensor:
-        """A new tensor, uninitialised; its row in the trace is made here."""
-        place = self.sources.place(sys._getframe(1), [])
+        """A new tensor, uninitialised; its row in the trace is made here. `site` is by default the user's line."""
+        if site is None:
+            site = self.sources.place(sys._getframe(1), []).site
         tensors = self.trace.tensors
-        storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, place.site)
+        storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, site)
         storage.name = name
         tensors.append(
-            (storage.space, dtype, storage.rows, storage.row_bytes, storage.address, kind, place.site, name)
+            (storage.space, dtype, storage.rows, storage.row_bytes, storage.address, kind, site, name)
         )
         return NkiTensor(storage, layout, byte, self.layouts)
 

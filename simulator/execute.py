@@ -89,7 +89,8 @@ def execute(
 
 def _run(context: Context, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Execution:
     __tracebackhide__ = True
-    arguments = Arguments(context, kernel.mutable)
+    code = kernel.code
+    arguments = Arguments(context, context.sources.site(code, code.co_firstlineno), kernel.mutable)
     positional, named = _bound(kernel, args, kwargs)
     entered = [arguments.enter(name, value) for name, value in positional]
     keywords = {name: arguments.enter(name, value) for name, value in named.items()}

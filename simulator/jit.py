@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from nkilab.errors import Location, UsageError
@@ -52,8 +53,17 @@ class Kernel:
     @property
     def definition(self) -> Location:
         """Line of the function's definition."""
-        code = inspect.unwrap(self.function).__code__
+        code = self.code
         return Location(code.co_filename, code.co_firstlineno, code.co_qualname)
+
+    @property
+    def code(self) -> CodeType:
+        """Code of the function that the user wrote."""
+        function = self.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        code: CodeType = inspect.unwrap(function).__code__
+        return code
 
     @property
     def mutable(self) -> frozenset[str]:

@@ -227,7 +227,7 @@ class Memory:
                 "capacity",
                 f"nl.ndarray in {name} needs {storage.row_bytes:,} bytes in each partition",
                 values=f"shape {shape}, dtype {storage.dtype}: {storage.row_bytes:,} bytes per partition",
-                rule=f"a {name} partition of {self.hardware.name} has {available:,} bytes",
+                rule=f"each {name} partition of {self.hardware.name} has {available:,} bytes",
                 source=self.hardware.source(f"{SPACE_NAMES[storage.space]}.partition_bytes").source,
                 fix="split the free dimension over several tiles",
             )

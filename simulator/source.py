@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+import threading
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
 
@@ -18,6 +19,7 @@ from nkilab.errors import Location
 
 from .errors import OURS
 
+_PARSING = threading.Lock()  # CPython 3.11's ast.parse fails when two threads are in it (GH-106905)
 _INLINED_COMPREHENSIONS = sys.version_info >= (3, 12)
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
@@ -146,7 +148,8 @@ class Sources:
 def _loops_of(file: str) -> tuple[Loop, ...]:
     text = "".join(linecache.getlines(file))
     try:
-        tree = ast.parse(text)
+        with _PARSING:
+            tree = ast.parse(text)
     except SyntaxError:
         return ()
     found: list[Loop] = []
