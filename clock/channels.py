@@ -1,0 +1,101 @@
+"""The DMA engines while transfers are laid out in time: first come, first served on each engine, HBM shared by all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .dma import QUEUES
+
+if TYPE_CHECKING:
+    from nkilab.hardware import Hardware
+
+    from .dma import Transfers
+    from .program import Floats
+
+
+@dataclass(slots=True)
+class Channels:
+    """State of the queues, the engines and HBM.
+
+    `ends[queue]`: end of each transfer issued on it, for the ring. `busy[engine]`: when it is done with what it has;
+    `level` stands for all of them while they are equal (`flat`), as they are while every transfer uses all engines.
+    `pieces`: (start, end) of each transfer on each engine it uses, by transfer.
+    """
+
+    columns: tuple[list[Any], ...]
+    engines: int
+    ring: int
+    semaphore: float
+    completion: float
+    ends: list[list[float]]
+    busy: list[float]
+    pieces: list[tuple[list[float], list[float]]]
+    flat: bool = True
+    level: float = 0.0
+    memory: float = 0.0
+
+    def room(self, transfer: int) -> float:
+        """When the transfer's queue has room for it."""
+        ends = self.ends[self.columns[0][transfer]]
+        return ends[-self.ring] if len(ends) >= self.ring else 0.0
+
+    def move(self, transfer: int, issued: float) -> float:
+        """Run one transfer that was issued at a time; when its last byte has landed."""
+        queue, latency, first, last, head, middle, tail, memory = (column[transfer] for column in self.columns)
+        arrival = issued + latency
+        even = last - first + 1 == self.engines and head == middle == tail
+        if even and self.flat:
+            begin = arrival if arrival > self.level else self.level
+            end = self.level = begin + middle + self.semaphore
+            self.pieces[transfer] = ([begin], [end])
+        else:
+            end = self._uneven(transfer, arrival, range(first, last + 1), (head, middle, tail))
+        self.memory = max(self.memory, arrival) + memory
+        end = max(end, self.memory)
+        self.ends[queue].append(end)
+        return end
+
+    def _uneven(self, transfer: int, arrival: float, engines: range, times: tuple[float, float, float]) -> float:
+        if self.flat:
+            self.busy, self.flat = [self.level] * self.engines, False
+        head, middle, tail = times
+        starts, ends, busy = [], [], self.busy
+        for engine in engines:
+            begin = max(arrival, busy[engine])
+            work = head if engine == engines.start else tail if engine == engines[-1] else middle
+            busy[engine] = begin + work + self.semaphore
+            starts.append(begin)
+            ends.append(busy[engine])
+        self.pieces[transfer] = (starts, ends)
+        if min(busy) == max(busy):
+            self.flat, self.level = True, busy[0]
+        return max(ends)
+
+
+def channels(moved: Transfers, hw: Hardware) -> Channels:
+    """Idle channels for a program's transfers."""
+    names = ("queue", "latency", "first", "last", "head", "middle", "tail", "hbm")
+    dma = hw.dma
+    return Channels(
+        columns=tuple(getattr(moved, name).tolist() for name in names),
+        engines=dma.engines,
+        ring=dma.ring,
+        semaphore=dma.semaphore_ns,
+        completion=dma.completion_ns,
+        ends=[[] for _ in QUEUES],
+        busy=[0.0] * dma.engines,
+        pieces=[([], [])] * len(moved.row),
+    )
+
+
+def pieces_table(state: Channels, moved: Transfers) -> tuple[Floats, Floats]:
+    """Start and end of every transfer on every engine it uses: transfers in order, engines from first to last."""
+    count = moved.last - moved.first + 1
+    held = np.array([len(starts) for starts, _ in state.pieces], np.int64)
+    repeat = np.repeat(np.where(held == count, 1, count), held) if len(held) else held
+    start = np.array([time for starts, _ in state.pieces for time in starts])
+    end = np.array([time for _, ends in state.pieces for time in ends])
+    return np.repeat(start, repeat), np.repeat(end, repeat)

@@ -1,0 +1,40 @@
+"""What the vendor's compiler decides and a trace does not say: explicit, switchable choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args, Literal, get_type_hints
+
+from nkilab.errors import UsageError
+
+Queue = Literal["compiler", "gpsimd", "sync", "scalar"]
+Loads = Literal["hoist", "overtake", "program"]
+Engine = Literal["balance", "first"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The compiler's choices.
+
+    Attributes:
+        queue: the stream that issues a DMA whose kernel does not say. `compiler`: kernel inputs and outputs through
+            GpSimd (software descriptors), other HBM tensors through Sync (loads) and Scalar (stores), constants through
+            Sync, as device profiles show; or all of them through one stream.
+        loads: the order of loads. `program`: one in-order stream, so that a store that waits for its data holds back
+            the loads behind it (measured matmuls contradict this). `overtake`: loads pass stores that wait. `hoist`: as
+            `overtake`, and loads whose tile is used more often are issued earlier, as far as SBUF has room.
+        engine: where an instruction runs that several engines could run. `balance`: the one with the least work so far;
+            `first`: the lowest of VectorE, ScalarE, GpSimdE.
+
+    Raises:
+        UsageError: a value that is not one of these.
+    """
+
+    queue: Queue = "compiler"
+    loads: Loads = "hoist"
+    engine: Engine = "balance"
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Policy).items():
+            if getattr(self, name) not in get_args(kind):
+                raise UsageError(f"no such policy {name}={getattr(self, name)!r}", rule=f"one of {', '.join(get_args(kind))}")

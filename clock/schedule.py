@@ -1,0 +1,248 @@
+"""The loop that gives every device instruction and DMA its time.
+
+Engines and issuing streams are in order; what is on different ones runs as soon as its operands are there. Compute
+engines are laid out as far as their operands are known; then the DMA (or GpSimdE instruction, which shares its engine
+with the writing of software descriptors) that can go earliest goes next, so that what shares an issuing engine, the DMA
+engines or HBM is served in order of time.
+
+One pass over the rows on Python numbers in lists: no arrays and no objects by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import channels, throttle
+from .dma import QUEUES, SOFTWARE
+from .program import GPSIMD, TENSOR
+
+if TYPE_CHECKING:
+    from nkilab.hardware import Hardware
+
+    from .dma import Transfers
+    from .expand import Device
+    from .program import Floats, Ints
+
+ENGINE_STREAMS = 5
+STREAMS = ENGINE_STREAMS + 2 * len(QUEUES)
+_UNKNOWN = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When everything happened, in ns.
+
+    Columns over device instructions: `start`, `end`, `ready` (operands there) and `done` (for a DMA: data landed). Columns
+    over transfers and the engines each one uses: `piece_start`, `piece_end`. `throttle`: (time, cold) of each change.
+    """
+
+    start: Floats
+    end: Floats
+    ready: Floats
+    done: Floats
+    piece_start: Floats
+    piece_end: Floats
+    throttle: list[tuple[float, bool]]
+
+
+@dataclass(slots=True)
+class _Stream:
+    """An in-order list of device rows: those of an engine, or loads or stores of a queue; `at` is the next one.
+
+    `resource`: what it shares with other streams. `ready`: when the operands of the next row are there.
+    """
+
+    rows: list[int]
+    resource: int
+    at: int = 0
+    ready: float = _UNKNOWN
+
+
+@dataclass(slots=True)
+class _State:
+    """The state of the loop. Lists are indexed by device row; `free` by resource."""
+
+    waits: list[tuple[int, ...]]
+    interval: list[float]
+    duration: list[float]
+    load: list[bool]
+    transfer: list[int]
+    start: list[float]
+    end: list[float]
+    ready: list[float]
+    done: list[float]
+    visible: list[float]
+    streams: list[_Stream]
+    free: list[float]
+    same_engine: float
+    across: float
+    weights: float = 0.0
+    loaded: float = 0.0
+    waiting: dict[int, list[int]] = field(default_factory=dict)
+    woken: list[int] = field(default_factory=list)
+
+    def operands(self, row: int, stream: int) -> float:
+        """When the operands of a row are there; _UNKNOWN where a row lacks, for which the stream then waits."""
+        ready, visible = 0.0, self.visible
+        for mark in self.waits[row]:
+            other = mark if mark >= 0 else ~mark
+            time = visible[other]
+            if time < 0.0:
+                self.waiting.setdefault(other, []).append(stream)
+                return _UNKNOWN
+            if mark < 0:
+                time = self.end[other] + self.same_engine
+            if time > ready:
+                ready = time
+        return ready
+
+    def finish(self, row: int, visible: float) -> None:
+        """From `visible` on, other streams may use what the row did; wake those that wait for it."""
+        self.visible[row] = visible
+        if row in self.waiting:
+            self.woken += self.waiting.pop(row)
+
+
+def run(device: Device, moved: Transfers, stream: Ints, waits: list[tuple[int, ...]], hw: Hardware) -> Times:
+    """Lay out all device instructions and DMAs in time.
+
+    Args:
+        device: device instructions in issue order.
+        moved: their DMAs.
+        stream: in-order stream of each device row: 0 to 4 an engine, from 5 on loads and stores of each DMA queue.
+        waits: for each device row the rows it waits for; ~row where both are on one engine.
+        hw: the hardware table.
+    """
+    state = _state(device, stream, waits, hw)
+    grid, lanes = throttle.clock(hw.throttle), channels.channels(moved, hw)
+    timed = [code for code in range(STREAMS) if _timed(code) and state.streams[code].rows]
+    state.woken = [*range(STREAMS)]
+    _wake(state, grid)
+    while True:
+        code, when = _next(state, timed, lanes)
+        if code < 0:
+            break
+        _issue(state, code, when, lanes)
+        state.woken.append(code)
+        _wake(state, grid)
+    pieces = channels.pieces_table(lanes, moved)
+    return Times(*(np.array(c) for c in (state.start, state.end, state.ready, state.done)), *pieces, grid.changes)
+
+
+def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardware) -> _State:
+    count = len(device.source)
+    given: list[Any] = [column.tolist() for column in (device.interval, device.duration, device.load, device.transfer)]
+    streams = [_Stream(np.flatnonzero(stream == code).tolist(), _resource(code)) for code in range(STREAMS)]
+    across = hw.handover.signal_ns + hw.handover.wait_ns
+    found = ([0.0] * count for _ in range(4))
+    free = [0.0] * (ENGINE_STREAMS + len(QUEUES))
+    return _State(
+        waits, *given, *found, [_UNKNOWN] * count, streams, free, hw.handover.same_engine_ns, across
+    )
+
+
+def _timed(stream: int) -> bool:
+    """Whether a stream shares its resource, so that its rows must be taken in order of time."""
+    return stream == GPSIMD or stream >= ENGINE_STREAMS
+
+
+def _resource(stream: int) -> int:
+    """What a stream occupies: its engine, or the descriptor generator of its queue; GpSimdE writes software ones."""
+    if stream < ENGINE_STREAMS:
+        return stream
+    queue = (stream - ENGINE_STREAMS) // 2
+    return GPSIMD if queue == SOFTWARE else ENGINE_STREAMS + queue
+
+
+def _wake(state: _State, grid: throttle.Clock) -> None:
+    """Let every woken stream go on until none can."""
+    while state.woken:
+        code = state.woken.pop()
+        lane = state.streams[code]
+        if lane.at >= len(lane.rows):
+            lane.ready = _UNKNOWN
+        elif _timed(code):
+            lane.ready = state.operands(lane.rows[lane.at], code)
+        elif code == TENSOR:
+            _multiply(state, lane, grid)
+        else:
+            _compute(state, lane, code)
+
+
+def _compute(state: _State, lane: _Stream, code: int) -> None:
+    """Run a compute engine as far as its operands are known."""
+    rows, at, free = lane.rows, lane.at, state.free[code]
+    while at < len(rows):
+        row = rows[at]
+        ready = state.operands(row, code)
+        if ready < 0.0:
+            break
+        begin = ready if ready > free else free
+        end = begin + state.duration[row]
+        free = begin + state.interval[row]
+        state.ready[row], state.start[row], state.end[row], state.done[row] = ready, begin, end, end
+        state.finish(row, end + state.across)
+        at += 1
+    lane.at, state.free[code] = at, free
+
+
+def _multiply(state: _State, lane: _Stream, grid: throttle.Clock) -> None:
+    """Run TensorE as far as its operands are known: weights are loaded behind the multiply before.
+
+    A load may start when the multiply that uses the weights before has started; a multiply when its weights are in and
+    the one before has streamed its columns.
+    """
+    rows, at, free, weights, loaded = lane.rows, lane.at, state.free[TENSOR], state.weights, state.loaded
+    while at < len(rows):
+        row = rows[at]
+        ready = state.operands(row, TENSOR)
+        if ready < 0.0:
+            break
+        if state.load[row]:
+            begin = ready if ready > weights else weights
+            loaded = begin + state.interval[row] * grid.factor(begin)
+            end = begin + state.duration[row]
+        else:
+            begin = max(ready, free, loaded)
+            length = state.interval[row] * grid.factor(begin)
+            grid.work(begin, length)
+            end = begin + length + state.duration[row] - state.interval[row]
+            free, weights = begin + length, begin
+        state.ready[row], state.start[row], state.end[row], state.done[row] = ready, begin, end, end
+        state.finish(row, end + state.across)
+        at += 1
+    lane.at, state.free[TENSOR], state.weights, state.loaded = at, free, weights, loaded
+
+
+def _next(state: _State, timed: list[int], lanes: channels.Channels) -> tuple[int, float]:
+    """The stream whose next row can go earliest, and when; -1 where none can."""
+    best, when = -1, 0.0
+    for code in timed:
+        lane = state.streams[code]
+        if lane.ready < 0.0:
+            continue
+        time = max(lane.ready, state.free[lane.resource])
+        if code >= ENGINE_STREAMS:
+            time = max(time, lanes.room(state.transfer[lane.rows[lane.at]]))
+        if best < 0 or time < when:
+            best, when = code, time
+    return best, when
+
+
+def _issue(state: _State, code: int, when: float, lanes: channels.Channels) -> None:
+    """Run the next row of a stream at a time: issue a DMA, or run a GpSimdE instruction."""
+    lane = state.streams[code]
+    row = lane.rows[lane.at]
+    state.ready[row], state.start[row], state.end[row] = lane.ready, when, when + state.duration[row]
+    state.free[lane.resource] = when + state.interval[row]
+    if code >= ENGINE_STREAMS:
+        state.done[row] = lanes.move(state.transfer[row], when)
+        state.finish(row, state.done[row] + lanes.completion)
+    else:
+        state.done[row] = state.end[row]
+        state.finish(row, state.end[row] + state.across)
+    lane.at += 1
+    lane.ready = _UNKNOWN

@@ -1,0 +1,281 @@
+"""From a trace to its times: the passes in order, and the tables that come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .costs import CLASSES, compute_cost, operands
+from .dependences import FLOW, KINDS, Edges, dependences
+from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, transfers
+from .engines import engine_of
+from .expand import Device, expand
+from .order import issue_order
+from .placement import Placement, place, resource_edges
+from .policy import Policy
+from .program import ENGINES, PSUM, SBUF, Ints, Program, programs
+from .schedule import ENGINE_STREAMS, Times, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nkilab.hardware import Hardware
+
+Columns = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Modelled times of a trace; all times in ns from the first DMA trigger of the body.
+
+    Attributes:
+        instructions: columns over device instructions: trace_row, engine, opcode, start, end, ready, cost_class.
+        dma: columns over transfers and the engines each one uses: trace_row, queue, engine, start, end, bytes, elements,
+            issue (row of `instructions`), queue_type.
+        flows: columns over dependences: producer, consumer (rows of `instructions`, or the first row of a transfer in
+            `dma`), producer_is_dma, consumer_is_dma, gap (end of one to start of the other), kind.
+        occupancy: columns over changes: space, t, bytes (in a partition).
+        placements: columns over tensors in SBUF and PSUM: tensor, space, address (-1: did not fit), bytes, start, end.
+        throttle: columns over stretches of TensorE's clock: t, cold.
+        names: of the coded columns: engine, opcode, cost_class, queue, queue_type, kind.
+        body_ns: first trigger to last end. total_ns: with the launch's prologue and tail.
+        range_ns: lowest and highest body, from the uncertainty of each class in the hardware table.
+        confidence: share of modelled engine time by class.
+        class_ns: that time, in ns.
+    """
+
+    instructions: Columns
+    dma: Columns
+    flows: Columns
+    occupancy: Columns
+    placements: Columns
+    throttle: Columns
+    names: Mapping[str, tuple[str, ...]]
+    body_ns: float
+    total_ns: float
+    range_ns: tuple[float, float]
+    confidence: Mapping[str, float]
+    class_ns: Mapping[str, float]
+
+
+def time(
+    columns: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, tuple[str, ...]],
+    hw: Hardware,
+    policy: Policy | None = None,
+) -> Timing:
+    """Time a trace.
+
+    Args:
+        columns: tables `instructions`, `accesses` and `tensors` of the trace, as docs/contracts.md gives them.
+        names: the lists that its coded columns point into.
+        hw: the hardware table.
+        policy: what the vendor's compiler decides and the trace does not say.
+
+    Raises:
+        UsageError: the trace lacks a table, a column or a list of names.
+    """
+    parts = [_time_core(program, hw, policy or Policy()) for program in programs(columns, names)]
+    return _join(parts, hw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The tables of one core, and what its totals are made of."""
+
+    instructions: Columns
+    dma: Columns
+    flows: Columns
+    occupancy: Columns
+    placements: Columns
+    throttle: Columns
+    opcodes: tuple[str, ...]
+    class_ns: npt.NDArray[np.float64]
+
+
+def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
+    """Time one core's program."""
+    program = issue_order(given, hw, policy)
+    seen = operands(program, hw)
+    engine = engine_of(program, seen, hw, policy)
+    moved = transfers(program, hw, policy)
+    device = expand(program, engine, compute_cost(program, engine, seen, hw), moved, hw)
+    stream = _streams(engine, moved, policy)
+    placement = place(program, hw)
+    edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream)])
+    producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
+    waits = _waits(producer, consumer, stream[device.source], edges.kind)
+    times = run(device, moved, stream[device.source], waits, hw)
+    instructions = _instructions(program, device, times)
+    dma = _dma_rows(program, device, moved, times)
+    return _Part(
+        instructions=instructions,
+        dma=dma,
+        flows=_flows(producer, consumer, edges.kind, device, moved, times),
+        **_memory(program, placement, device, times),
+        throttle={"t": np.array([t for t, _ in times.throttle]), "cold": np.array([cold for _, cold in times.throttle])},
+        opcodes=device.opcodes,
+        class_ns=_class_ns(device, moved, times),
+    )
+
+
+def _streams(engine: Ints, moved: Transfers, policy: Policy) -> Ints:
+    """In-order stream of each instruction: its engine, or loads and stores of its queue."""
+    stream = engine.copy()
+    store = ~moved.load if policy.loads != "program" else np.zeros(len(moved.row), np.bool_)
+    stream[moved.row] = ENGINE_STREAMS + 2 * moved.queue + store
+    return stream
+
+
+def _waits(producer: Ints, consumer: Ints, stream: Ints, kind: Ints) -> list[tuple[int, ...]]:
+    """For each device row the rows it waits for, ~row where a compute engine waits for itself."""
+    own = (stream[producer] == stream[consumer]) & (stream[producer] < ENGINE_STREAMS) & (kind == FLOW)
+    mark = np.where(own, ~producer, producer)
+    order = np.argsort(consumer, kind="stable")
+    ends = np.searchsorted(consumer[order], np.arange(len(stream) + 1)).tolist()
+    marks = mark[order].tolist()
+    return [tuple(marks[a:b]) if b > a else () for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _instructions(program: Program, device: Device, times: Times) -> Columns:
+    return {
+        "trace_row": program.rows[device.source],
+        "engine": device.engine.astype(np.int8),
+        "opcode": device.opcode.astype(np.int16),
+        "start": times.start,
+        "end": times.end,
+        "ready": times.ready,
+        "cost_class": device.cls.astype(np.int8),
+    }
+
+
+def _dma_rows(program: Program, device: Device, moved: Transfers, times: Times) -> Columns:
+    """One row for each engine of each transfer."""
+    count = moved.last - moved.first + 1
+    transfer = np.repeat(np.arange(len(count)), count)
+    engine = np.arange(len(transfer)) - np.repeat(np.cumsum(count) - count, count) + moved.first[transfer]
+    share = np.where(engine == moved.first[transfer], moved.rows_first[transfer], moved.rows_last[transfer])
+    inner = (engine != moved.first[transfer]) & (engine != moved.last[transfer])
+    even = (moved.rows - moved.rows_first - moved.rows_last)[transfer] // np.maximum(count[transfer] - 2, 1)
+    rows = np.where(inner, even, share)
+    part = rows / np.maximum(moved.rows[transfer], 1)
+    return {
+        "trace_row": program.rows[moved.row][transfer],
+        "queue": moved.queue[transfer].astype(np.int8),
+        "engine": engine.astype(np.int8),
+        "start": times.piece_start,
+        "end": times.piece_end,
+        "bytes": np.rint(moved.bytes[transfer] * part).astype(np.int64),
+        "elements": np.maximum(np.rint(moved.elements[transfer] * part), 1).astype(np.int64),
+        "issue": device.start[moved.row][transfer],
+        "queue_type": (moved.queue[transfer] != SOFTWARE).astype(np.int8),
+    }
+
+
+def _flows(producer: Ints, consumer: Ints, kind: Ints, device: Device, moved: Transfers, times: Times) -> Columns:
+    """Dependences in rows of the instruction and DMA tables."""
+    count = moved.last - moved.first + 1
+    first = np.concatenate([np.cumsum(count) - count, [0]])
+    from_dma, to_dma = device.transfer[producer] >= 0, device.transfer[consumer] >= 0
+    return {
+        "producer": np.where(from_dma, first[device.transfer[producer]], producer),
+        "consumer": np.where(to_dma, first[device.transfer[consumer]], consumer),
+        "producer_is_dma": from_dma,
+        "consumer_is_dma": to_dma,
+        "gap": times.start[consumer] - times.done[producer],
+        "kind": kind.astype(np.int8),
+    }
+
+
+def _memory(program: Program, placement: Placement, device: Device, times: Times) -> dict[str, Columns]:
+    """Stays of tensors in SBUF and PSUM, and how full these are."""
+    access = program.accesses
+    rows = np.flatnonzero((access["space"] == SBUF) | (access["space"] == PSUM))
+    tensor = access["tensor"][rows].astype(np.int64)
+    begin = np.full(len(program.tensors["bytes"]), np.inf)
+    end = np.full(len(begin), -np.inf)
+    np.minimum.at(begin, tensor, times.start[device.consumer(program)[rows]])
+    np.maximum.at(end, tensor, times.done[device.producer(program)[rows]])
+    held = np.unique(tensor)
+    size = program.tensors["bytes"][held].astype(np.int64)
+    t = np.concatenate([begin[held], end[held]])
+    order = np.lexsort((np.r_[np.ones(len(held)), np.zeros(len(held))], t))
+    space = np.tile(program.tensors["space"][held], 2)[order]
+    change = np.concatenate([size, -size])[order]
+    level = np.where(space == SBUF, np.cumsum(np.where(space == SBUF, change, 0)), np.cumsum(np.where(space == PSUM, change, 0)))
+    return {
+        "occupancy": {"space": space, "t": t[order], "bytes": level},
+        "placements": {
+            "tensor": held,
+            "space": program.tensors["space"][held],
+            "address": placement.address[held],
+            "bytes": size,
+            "start": begin[held],
+            "end": end[held],
+        },
+    }
+
+
+def _class_ns(device: Device, moved: Transfers, times: Times) -> npt.NDArray[np.float64]:
+    """Engine time by class: what compute engines and DMA engines were kept busy with."""
+    busy = np.where(device.load | (device.transfer >= 0), 0.0, np.minimum(device.interval, times.end - times.start))
+    total = np.bincount(device.cls, weights=busy, minlength=len(CLASSES))
+    count = moved.last - moved.first + 1
+    cls = np.repeat(moved.cls, count)
+    return total + np.bincount(cls, weights=times.piece_end - times.piece_start, minlength=len(CLASSES))
+
+
+def _join(parts: list[_Part], hw: Hardware) -> Timing:
+    """The tables of all cores as one, row numbers shifted, and the totals."""
+    tables: dict[str, Columns] = {}
+    at_instruction = at_dma = 0
+    for part in parts:
+        shifted = _shifted(part, at_instruction, at_dma)
+        for name, table in shifted.items():
+            known = tables.setdefault(name, {key: column[:0] for key, column in table.items()})
+            tables[name] = {key: np.concatenate([known[key], column]) for key, column in table.items()}
+        at_instruction += len(part.instructions["start"])
+        at_dma += len(part.dma["start"])
+    ends = [tables[name]["end"].max() for name in ("instructions", "dma") if len(tables[name]["end"])]
+    body = float(max(ends, default=0.0))
+    spent = sum((part.class_ns for part in parts), np.zeros(len(CLASSES)))
+    share = spent / spent.sum() if spent.sum() else spent
+    spread = float(share @ np.array([getattr(hw.uncertainty, name) for name in CLASSES]))
+    return Timing(
+        **tables,
+        names=_names(parts[0].opcodes if parts else ()),
+        body_ns=body,
+        total_ns=hw.launch.prologue_ns + body + hw.launch.tail_ns,
+        range_ns=(body * (1 - spread), body * (1 + spread)),
+        confidence=dict(zip(CLASSES, share.tolist(), strict=True)),
+        class_ns=dict(zip(CLASSES, spent.tolist(), strict=True)),
+    )
+
+
+def _shifted(part: _Part, instructions: int, dma: int) -> dict[str, Columns]:
+    """A core's tables with row numbers for the joined ones."""
+    flows = dict(part.flows)
+    for side in ("producer", "consumer"):
+        flows[side] = flows[side] + np.where(flows[f"{side}_is_dma"], dma, instructions)
+    return {
+        "instructions": part.instructions,
+        "dma": {**part.dma, "issue": part.dma["issue"] + instructions},
+        "flows": flows,
+        "occupancy": part.occupancy,
+        "placements": part.placements,
+        "throttle": part.throttle,
+    }
+
+
+def _names(opcodes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {
+        "engine": ENGINES,
+        "opcode": opcodes,
+        "cost_class": CLASSES,
+        "queue": QUEUES,
+        "queue_type": QUEUE_TYPES,
+        "kind": KINDS,
+    }
