@@ -17,10 +17,12 @@ from .errors import NotInProfileError
 from .schema import TABLES
 
 if TYPE_CHECKING:
+    from .analyses.advice import Advice
     from .analyses.bounds import Bounds
     from .analyses.collectives import Collectives
     from .analyses.diff import Diff
     from .analyses.dma import Dma
+    from .analyses.doctor import Doctor
     from .analyses.engines import Engines
     from .analyses.hierarchy import Hierarchy
     from .analyses.lines import Lines
@@ -256,6 +258,18 @@ class Profile:
         from .analyses.diff import diff
 
         return diff(self, other)
+
+    def advice(self) -> Advice:
+        """What to change first. See `analyses.advice`."""
+        from .analyses.advice import advice
+
+        return advice(self)
+
+    def doctor(self) -> Doctor:
+        """What is missing or suspect, and what to do. See `analyses.doctor`."""
+        from .analyses.doctor import doctor
+
+        return doctor(self)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:

@@ -12,7 +12,7 @@ from ..profile import Profile
 from .base import Answer, Shown
 from .computed import Values, computed
 from .intervals import Intervals
-from .machine import Machine, added, machine, total_ns, working
+from .machine import Machine, machine, total_ns, working
 from .metrics import ENGINES
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Bounds(Answer):
             "body": without what is before the first and after the last work of the kernel's own (rows with a source
                 line, if there are any), the part that a kernel's author can change;
             "no stalls": the busiest of all engines and DMA works without a gap and everything else hides behind it;
-            "ideal DMA": the same with the bytes moved at the full bandwidth of the DMA engines and of HBM;
-            "no reloads": HBM traffic only of inputs, outputs and weights, once each;
-            "ideal TensorE": the useful FLOPs at peak, or that traffic, whichever is longer: the roofline.
+            "no reloads": the same, DMA time cut to the share of the bytes that inputs, outputs and weights need once;
+            "ideal DMA": those bytes at the bandwidth of HBM or of the DMA engines, whichever is less;
+            "ideal TensorE": the useful FLOPs at the 16-bit peak of the cores used, or that traffic, whichever is longer.
             A step that the profile does not determine is left out; no step is longer than the one before.
         roofline: level (hbm), bytes, flops, intensity (flop/byte), bandwidth (byte/s), attainable and achieved FLOP/s.
         limit: what the last step is bound by: "memory" or "compute"; null where unknown.
@@ -94,33 +94,43 @@ def bounds(p: Profile) -> Bounds:
 
 
 def _body(p: Profile, total: float) -> float | None:
-    """From the first to the last instruction of the kernel's source, DMA that they issued included."""
+    """From the first instruction of the kernel's source to the last one, or the last packet of data or collective behind it."""
     if (body := p.fact("body_ns")) is not None:
         return min(body, total)
-    own = working(p).drop_nulls("line")
-    if own.is_empty():
+    own = Intervals.from_frame(working(p).drop_nulls("line"))
+    if not len(own):
         return None
-    span = Intervals.from_frame(own)
-    return float(span.end[-1] - span.start[0])
+    data = p.rows("DmaPacket").filter(pl.col("queue_type").fill_null("") != "instruction")
+    moved = Intervals.from_frame(data).union(Intervals.from_frame(p.rows("CcOp")))
+    return float(own.union(moved).end[-1] - own.start[0])
 
 
 def _floors(p: Profile, values: Values, of: Machine) -> list[tuple[str, float | None, str]]:
     """The steps below the measured time, ns."""
     busy = {name: values.get(f"{key}_engine_active_time", 0) * 1e9 for key, name in ENGINES.items() if name != "Sync"}
     engine = max(busy, key=lambda name: busy[name])
-    dma = values.get("dma_active_time", 0) * 1e9
-    moved = _moved(p, values, of)
-    once = _quotient(values.get("inputs_outputs_weights_size_bytes"), of.hbm_bytes_per_s)
-    least = once if once is None or moved is None else min(once, moved)  # a kernel may read a part of its inputs
+    compute, dma = busy[engine], values.get("dma_active_time", 0) * 1e9
+    cores = _used(p)
+    moved = values.get("hbm_read_bytes", 0) + values.get("hbm_write_bytes", 0)
+    once = values.get("inputs_outputs_weights_size_bytes")
+    needed = min(once, moved) if once and moved else once or moved or None  # a kernel may read a part of its inputs
+    least = _at_bandwidth(needed, of, cores)
     useful = values["hardware_flops"] - values["transpose_flops"] if "hardware_flops" in values else None
-    flops = useful / of.core_flops / _used(p) * 1e9 if useful is not None and of.core_flops else None
-    compute = busy[engine]
-    ideal = None if flops is None or least is None else max(flops, least)
+    flops = useful / (of.core_flops * cores) * 1e9 if useful and of.core_flops else None
+    known = [time for time in (flops, least) if time is not None]
     return [
         ("no stalls", max(compute, dma), f"{engine if compute >= dma else 'DMA'} without a gap"),
-        ("ideal DMA", None if moved is None else max(compute, moved), f"DMA and HBM at full bandwidth beside {engine}"),
-        ("no reloads", None if least is None else max(compute, least), "inputs, outputs and weights moved once"),
-        ("ideal TensorE", ideal, "useful FLOPs at peak, or that traffic"),
+        (
+            "no reloads",
+            max(compute, dma * needed / moved) if needed and moved else None,
+            "inputs, outputs and weights moved once",
+        ),
+        (
+            "ideal DMA",
+            None if least is None else max(compute, least),
+            f"those bytes at full bandwidth, beside {engine}",
+        ),
+        ("ideal TensorE", max(known, default=None), "useful FLOPs at peak, or those bytes"),
     ]
 
 
@@ -129,18 +139,10 @@ def _used(p: Profile) -> int:
     return max(p.table("Instruction").filter(pl.col("raw_flops") > 0)["pcore_idx"].fill_null(0).n_unique(), 1)
 
 
-def _quotient(size: float | None, per_second: float | None) -> float | None:
-    """Time of so many bytes at a rate, ns; None where either is unknown."""
-    return size / per_second * 1e9 if size and per_second else None
-
-
-def _moved(p: Profile, values: Values, of: Machine) -> float | None:
-    """Least time for the bytes that were moved: at HBM's bandwidth, and at that of the busiest core's DMA engines."""
-    packets = p.rows("DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated")
-    per_core = packets.group_by(pl.col("pcore_idx").fill_null(0)).agg(pl.col("transfer_bytes").sum())["transfer_bytes"]
-    hbm = _quotient(values.get("hbm_read_bytes", 0) + values.get("hbm_write_bytes", 0), of.hbm_bytes_per_s)
-    known = [time for time in (hbm, _quotient(added(per_core.top_k(1)), of.dma_bytes_per_s)) if time is not None]
-    return max(known, default=None)
+def _at_bandwidth(size: float | None, of: Machine, cores: int) -> float | None:
+    """Time of so many bytes at the bandwidth of HBM or of the cores' DMA engines, the smaller; None where unknown, ns."""
+    rates = [rate for rate in (of.hbm_bytes_per_s, of.dma_bytes_per_s and of.dma_bytes_per_s * cores) if rate]
+    return size / min(rates) * 1e9 if size and rates else None
 
 
 def _roofline(values: Values, of: Machine, total: float) -> pl.DataFrame:
