@@ -12,6 +12,19 @@ from nkilab.errors import Location, NkilabError
 if TYPE_CHECKING:
     from .findings import Finding
 
+ERROR_CODES = (
+    "shape",
+    "dtype",
+    "buffer",
+    "engine",
+    "limit",
+    "bounds",
+    "capacity",
+    "argument",
+    "target",
+    "view",
+    "control-flow",
+)
 OURS = str(Path(__file__).resolve().parent)
 
 
@@ -22,8 +35,7 @@ class NkiValidationError(Exception):
 class KernelError(NkilabError, NkiValidationError):
     """An instruction of the kernel cannot execute; `where` is the innermost line outside the simulator.
 
-    `code` names the rule's family and has a section in docs/errors.md: `shape`, `dtype`, `buffer`, `engine`, `limit`,
-    `bounds`, `capacity`, `argument`, `target`, `view`, `control-flow`.
+    `code` is one of ERROR_CODES: the family of the rule, with a section in docs/errors.md.
     """
 
     code = "kernel"

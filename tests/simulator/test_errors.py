@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from nkilab.errors import NkilabError
 from nkilab.simulator import KernelError, Sim, execute
+from nkilab.simulator.errors import ERROR_CODES
 
 F32 = np.ones((128, 512), np.float32)
 
@@ -293,3 +294,10 @@ def test_a_missing_function_is_told_by_name():
 
     with pytest.raises(NotImplementedError, match=r"nki.language.tiles is not in this simulator"):
         execute(kernel, (F32,), {}, Sim())
+
+
+def test_every_code_has_a_section_and_every_section_a_code(repository):
+    page = (repository / "docs" / "errors.md").read_text()
+    sections = {line[3:].strip() for line in page.splitlines() if line.startswith("## ")}
+    assert sections - {"Other codes"} == set(ERROR_CODES)
+    assert set(CASES.values()) <= set(ERROR_CODES)
