@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from .policy import Policy
 
-FILL = 0.75
-"""Share of SBUF up to which loads are moved ahead; the rest is left for the loads that stay (a guess)."""
-
 WINDOW = 4096
 """Most loads that a load is moved ahead of; keeps the pass near-linear."""
 
@@ -32,8 +29,9 @@ _CHUNK = 512
 def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     """The program in the order in which its instructions are issued.
 
-    A load moves ahead of loads whose tile is read by fewer instructions, as long as the tensors alive between leave room
-    in SBUF. It must fill a fresh tensor from HBM that the program never writes.
+    A load moves ahead of loads whose tile is read by fewer instructions, as long as SBUF has room for it beside twice
+    what is alive in between: the rest of the program needs its tiles double-buffered. It must fill a fresh tensor from
+    HBM that the program never writes.
     """
     if policy.loads != "hoist":
         return program
@@ -41,7 +39,7 @@ def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     uses = _readers(program)[tensor]
     if len(np.unique(uses)) < 2:
         return program
-    place = _places(program, loads, tensor, uses, hw.sbuf.partition_bytes * FILL)
+    place = _places(program, loads, tensor, uses, hw.sbuf.partition_bytes)
     key = np.arange(len(program), dtype=np.float64)
     key[loads] = np.where(place < np.arange(len(loads)), loads[place] - 0.5, loads)
     return program.permuted(np.argsort(key, kind="stable"))
@@ -79,9 +77,9 @@ def _alive(program: Program, loads: Ints) -> Floats:
     return np.cumsum(change)[loads]
 
 
-def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: float) -> Ints:
+def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int) -> Ints:
     """For each load the load that it is issued before: itself, or an earlier one."""
-    alive = _alive(program, loads)
+    alive = 2.0 * _alive(program, loads)
     sizes = program.tensors["bytes"][tensor].tolist()
     place = np.arange(len(loads))
     latest: dict[int, int] = {}
