@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .analyses.overlap import Overlap
     from .analyses.stalls import Stalls
     from .analyses.summary import Summary
+    from .views.timeline import Timeline
 
 Frame = pl.DataFrame | pl.LazyFrame
 KINDS = ("simulated", "ntff", "device-json", "summary", "parquet", "folder", "inspect")
@@ -270,6 +271,24 @@ class Profile:
         from .analyses.doctor import doctor
 
         return doctor(self)
+
+    def timeline(self, title: str = "") -> Timeline:
+        """The timeline of engines and queues. See `views.timeline`."""
+        from .views.timeline import Timeline
+
+        return Timeline(self, title)
+
+    def report(self, path: str | PathLike[str], title: str = "", *, force: bool = False) -> Path:
+        """Write the self-contained page and return its path. See `views.report.write_report`."""
+        from .views.report import write_report
+
+        return write_report(self, path, title, force=force)
+
+    def to_perfetto(self, path: str | PathLike[str], *, force: bool = False) -> Path:
+        """Write a trace that Perfetto opens and return its path. See `views.perfetto.to_perfetto`."""
+        from .views.perfetto import to_perfetto
+
+        return to_perfetto(self, path, force=force)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:
