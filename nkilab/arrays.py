@@ -1,13 +1,9 @@
-"""Array types by their names, arguments from text, and the way between torch tensors and NumPy arrays.
-
-Torch is imported only where a torch tensor came in, because then it is there already.
-"""
+"""Array types by their names, and arguments from text."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -98,72 +94,12 @@ def scalar(text: str) -> bool | int | float | str:
     return text
 
 
-def _is_torch(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _leaves(value: object) -> Iterator[object]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
-
-
-def has_torch(value: object) -> bool:
-    """Whether a torch tensor stands anywhere in nested tuples, lists and dicts."""
-    return any(_is_torch(leaf) for leaf in _leaves(value))
-
-
-def _map(function: Any, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _map(function, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_map(function, item) for item in value]
-    if isinstance(value, tuple):
-        items = [_map(function, item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
-    return function(value)
-
-
 def to_numpy(value: Any) -> Any:
-    """The same nest with torch tensors as NumPy arrays on the same memory; everything else as it is."""
-    return _map(lambda leaf: _from_torch(leaf) if _is_torch(leaf) else leaf, value)
+    """Nested tuples, lists and dicts with torch tensors as NumPy arrays; everything else as it is."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return value
+    from nkilab.simulator.arguments import mapped
+    from nkilab.simulator.torch_arrays import to_numpy as converted
 
-
-def to_torch(value: Any) -> Any:
-    """The same nest with NumPy arrays as torch tensors on the same memory where torch has the type."""
-    return _map(lambda leaf: _as_torch(leaf) if isinstance(leaf, np.ndarray) else leaf, value)
-
-
-def _from_torch(tensor: Any) -> Array:
-    import torch
-
-    tensor = tensor.detach()
-    if tensor.device.type != "cpu":
-        raise UsageError(
-            f"a torch tensor lies on {tensor.device}", rule="the simulator reads CPU memory", fix="pass tensor.cpu()"
-        )
-    name = str(tensor.dtype).removeprefix("torch.")
-    if name == "bfloat16" or name.startswith("float8"):
-        carrier = torch.int16 if name == "bfloat16" else torch.uint8
-        plain: Array = tensor.view(carrier).numpy()
-        return plain.view(dtype(name))
-    array: Array = tensor.numpy()
-    return array
-
-
-def _as_torch(array: Array) -> Any:
-    import torch
-
-    name = array.dtype.name
-    target = getattr(torch, name, None)
-    if name == "bfloat16" or name.startswith("float8"):
-        if target is None:
-            return array
-        carrier = np.int16 if name == "bfloat16" else np.uint8
-        return torch.from_numpy(np.ascontiguousarray(array).view(carrier)).view(target)
-    return torch.from_numpy(array) if target is not None else array
+    return mapped(lambda leaf: converted(leaf) if isinstance(leaf, torch.Tensor) else leaf, value)

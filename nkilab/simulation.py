@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nkilab import clock
-from nkilab.arrays import has_torch, to_numpy, to_torch
 from nkilab.case import Case
 from nkilab.discover import case_named, kernel_named
 from nkilab.errors import UsageError
@@ -44,9 +42,8 @@ def simulate(kernel: Callable[..., Any] | str | Case, *args: Any, sim: Sim | Non
         if args:
             raise UsageError(f"case {kernel.name} brings its own inputs", fix="simulate its kernel: case.kernel")
         args, kwargs, kernel = kernel.arguments(sim.seed), {**kernel.meta, **kwargs}, kernel.kernel
-    execution = execute(kernel, to_numpy(args), to_numpy(kwargs), sim)
-    run = _join(getattr(kernel, "__name__", "kernel"), execution)
-    return replace(run, outputs=to_torch(run.outputs)) if has_torch((args, kwargs)) else run
+    execution = execute(kernel, args, kwargs, sim)
+    return _join(getattr(kernel, "__name__", "kernel"), execution)
 
 
 def _join(kernel: str, execution: Execution) -> Run:
@@ -60,7 +57,7 @@ def _join(kernel: str, execution: Execution) -> Run:
     return Run(
         kernel=kernel,
         sim=sim,
-        outputs=execution.outputs[0],
+        outputs=execution.results()[0],
         findings=tuple(execution.findings),
         profile=Profile.build(built, Origin("simulated", producer=f"nkilab {VERSION}")),
         body_us=float(timing.body_ns) / 1e3,

@@ -33,7 +33,7 @@ def demo(*, out: options.Out = None, force: options.Force = False, open_: option
         run, comparison = run_case(case, sim_of("trn2"))
         name = f"{case.name}.html"
         pages.append(place(out / name if out else None, name, force=force))
-        run.report(pages[-1])
+        run.report(pages[-1], force=force)
         rows.append(_row(case, run, comparison))
     if open_:
         show(pages[-1])

@@ -149,7 +149,7 @@ def _page(run: Run, folder: Path, *, force: bool, wanted: bool) -> Path | None:
     if not wanted:
         return None
     page = place(folder.with_suffix(".html"), "", force=force)
-    run.report(page)
+    run.report(page, force=force)
     return page
 
 

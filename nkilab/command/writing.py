@@ -34,7 +34,7 @@ def report(
     """
     profile = opened(path, neff, source_root)
     page = place(out, f"{_stem(path)}.html", force=force)
-    profile.report(page)
+    profile.report(page, force=force)
     if open_:
         show(page)
     return Result(data={"report": page}, text=(f"report: {page}",))
@@ -62,7 +62,7 @@ def export(
     suffix, write = _FORMATS[to]
     profile = opened(path, neff, source_root)
     written = place(out, f"{_stem(path)}{suffix}", force=force)
-    write(profile, written)
+    write(profile, written, force)
     return Result(data={"format": to, "written": written}, text=(f"{to}: {written}",))
 
 
@@ -75,20 +75,20 @@ def _stem(path: Path) -> str:
     return whole.parent.name if whole.stem == "profile" and whole.parent.name else whole.stem
 
 
-def _parquet(profile: Any, path: Path) -> None:
+def _parquet(profile: Any, path: Path, _force: bool) -> None:
     profile.to_parquet(path)
 
 
-def _perfetto(profile: Any, path: Path) -> None:
-    profile.to_perfetto(path)
+def _perfetto(profile: Any, path: Path, force: bool) -> None:
+    profile.to_perfetto(path, force=force)
 
 
-def _json(profile: Any, path: Path) -> None:
+def _json(profile: Any, path: Path, _force: bool) -> None:
     path.write_text(jsonlib.dumps(profile.timeline().to_json()) + "\n", encoding="utf-8")
 
 
-_FORMATS: dict[str, tuple[str, Callable[[Any, Path], None]]] = {
+_FORMATS: dict[str, tuple[str, Callable[[Any, Path, bool], None]]] = {
     "parquet": ("-parquet", _parquet),
-    "perfetto": (".perfetto-trace", _perfetto),
+    "perfetto": (".perfetto.json.gz", _perfetto),
     "json": (".json", _json),
 }

@@ -11,7 +11,7 @@ import pytest
 
 import nkilab
 
-KERNEL = '''
+KERNEL = """
 import nki
 import nki.isa as nisa
 import nki.language as nl
@@ -28,7 +28,7 @@ def copy(x):
 
 
 X = np.arange(128 * 4, dtype=np.float32).reshape(128, 4)
-'''
+"""
 
 
 def run(folder: Path, root: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,11 @@ ALLOWED: dict[str, tuple[set[str], set[str]]] = {
     "reference": (set(), {"numpy", "ml_dtypes"}),
     "kernels": ({"kernels"}, {"nki"}),
 }
+# Optional libraries: the one file that imports each, only when it is used.
+OPTIONAL = {
+    "simulator/torch_arrays.py": {"torch"},
+    "profiler/views/widget.py": {"anywidget", "traitlets"},
+}
 CASES = ({"", "arrays", "case", "kernels", "reference"}, {"numpy", "ml_dtypes"})
 
 
@@ -65,7 +70,8 @@ def trespasses(folder: str, found: Import) -> bool:
         folders, libraries = CASES
     top, *rest = found.module.split(".")
     if top != "nkilab":
-        return top not in sys.stdlib_module_names and top not in libraries
+        optional = OPTIONAL.get(found.place.partition(":")[0], set())
+        return top not in sys.stdlib_module_names and top not in libraries | optional
     other = rest[0] if rest else ""
     front = other and not (ROOT / other).is_dir() and "" in folders  # a public name of nkilab, as in `nkilab.Case`
     return not (other in folders or other in {folder, "errors"} or front)

@@ -84,11 +84,11 @@ def test_a_wheel_adds_nkilab_and_nothing_else(wheel: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["wheel", "editable"])
-def test_the_clone_s_root_works_after_either_installation(
-    kind: str, wheel: Path, clone: Path, tmp_path: Path
-) -> None:
+def test_the_clone_s_root_works_after_either_installation(kind: str, wheel: Path, clone: Path, tmp_path: Path) -> None:
     what = (wheel,) if kind == "wheel" else ("--editable", clone)
     python, _, _ = environment(tmp_path / "env", *what)
     assert "nkilab" in run(python, "-m", "nkilab", "--version", cwd=clone)
     assert "pass" in run(python, "-m", "nkilab", "check", "kernels/rmsnorm.py", "--axis", "n=128", cwd=clone)
-    assert "passed" in run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/project/test_imports.py", cwd=clone)
+    assert "passed" in run(
+        python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/project/test_imports.py", cwd=clone
+    )
