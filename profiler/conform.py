@@ -50,7 +50,7 @@ def collect(name: str, frame: pl.LazyFrame, file: str = "") -> pl.DataFrame:
     """
     try:
         return frame.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         where = f"file {file}, field {name}: " if file else ""
         raise SchemaError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,13 @@ def save(profile: Profile, folder: Path) -> Path:
             raise UsageError(f"{folder} is not empty and not a saved profile", fix="name a new folder")
         for name in profile.names:
             profile.table(name).write_parquet(folder / f"{name}.parquet", compression="zstd", statistics=False)
-        (folder / MANIFEST).write_text(json.dumps(_manifest(profile), indent=1) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(json.dumps(_manifest(profile, folder), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
     return folder
 
 
-def _manifest(profile: Profile) -> dict[str, Any]:
+def _manifest(profile: Profile, folder: Path) -> dict[str, Any]:
     """What `read` needs beside the tables."""
     origin = profile.origin
     return {
@@ -45,7 +46,7 @@ def _manifest(profile: Profile) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "origin": {"kind": origin.kind, "path": origin.path, "producer": origin.producer},
         "notes": list(profile.notes),
-        "tables": list(profile.names),
+        "tables": {name: _digest(folder / f"{name}.parquet") for name in profile.names},
     }
 
 
@@ -68,8 +69,17 @@ def read(folder: Path) -> Profile:
             f"{folder}: schema version {version}, this nkilab reads {SCHEMA_VERSION}",
             fix="use the nkilab that wrote it",
         )
+    for name, digest in manifest["tables"].items():
+        path = folder / f"{name}.parquet"
+        if _digest(path) != digest:
+            raise malformed(str(path), "sha256", 0, "not the Parquet file that was saved")
     tables = {name: scan(folder / f"{name}.parquet") for name in manifest["tables"]}
     return Profile.build(tables, Origin(**manifest["origin"]), tuple(manifest["notes"]))
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file. Raises InputError like `bytes_of`."""
+    return hashlib.sha256(bytes_of(path)).hexdigest()
 
 
 def scan(path: Path) -> pl.LazyFrame:
@@ -82,7 +92,7 @@ def scan(path: Path) -> pl.LazyFrame:
     try:
         frame = pl.scan_parquet(path, glob=False)
         frame.collect_schema()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise malformed(str(path), "footer", 0, "not a readable Parquet file") from error
     return frame
 
@@ -92,7 +102,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(bytes(bytes_of(path)))
         origin, tables, notes = manifest["origin"], manifest["tables"], manifest["notes"]
-        fine = all(isinstance(x, str) for x in (*tables, *notes, *origin.values(), manifest["schema_version"]))
+        fine = all(
+            isinstance(x, str)
+            for x in (*tables, *tables.values(), *notes, *origin.values(), manifest["schema_version"])
+        )
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise malformed(str(path), str(error)[:80], 0, "not the manifest of a saved profile") from error
     if (

@@ -63,7 +63,7 @@ def test_a_newer_schema_is_refused(profile: Profile, tmp_path: Path) -> None:
     [
         '{"format": "nkilab.profile"',
         '{"format": "nkilab.profile", "tables": 3}',
-        '{"format":"nkilab.profile","schema_version":"1","origin":{"kind":"x","path":"","producer":""},"notes":[],"tables":["../../x"]}',
+        '{"format":"nkilab.profile","schema_version":"1","origin":{"kind":"x","path":"","producer":""},"notes":[],"tables":{"../../x":""}}',
     ],
 )
 def test_a_damaged_manifest_is_an_input_error(profile: Profile, tmp_path: Path, text: str) -> None:
