@@ -29,13 +29,14 @@ _CHUNK = 512
 def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     """The program in the order in which its instructions are issued.
 
-    A load moves ahead of loads whose tile is read by fewer instructions, as long as SBUF has room for it beside twice
+    Of loads that follow each other, the one that is needed first goes first. A load moves ahead of loads whose tile is read by fewer instructions, as long as SBUF has room for it beside twice
     what is alive in between: the rest of the program needs its tiles double-buffered. It must fill a fresh tensor from
     HBM that the program never writes.
     """
     if policy.loads != "hoist":
         return program
     loads, tensor = _movable(program)
+    program, tensor = _by_first_use(program, loads, tensor)
     uses = _readers(program)[tensor]
     if len(np.unique(uses)) < 2:
         return program
@@ -43,6 +44,19 @@ def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     key = np.arange(len(program), dtype=np.float64)
     key[loads] = np.where(place < np.arange(len(loads)), loads[place] - 0.5, loads)
     return program.permuted(np.argsort(key, kind="stable"))
+
+
+def _by_first_use(program: Program, loads: Ints, tensor: Ints) -> tuple[Program, Ints]:
+    """Loads that follow each other without another instruction between, in the order in which they are needed."""
+    access = program.accesses
+    reads = np.flatnonzero(~access["write"])[::-1]
+    first = np.full(len(program.tensors["bytes"]), len(program))
+    first[access["tensor"][reads]] = access["instruction"][reads]
+    group = np.cumsum(np.r_[0, np.diff(loads) > 1])[: len(loads)]
+    order = np.lexsort((loads, first[tensor], group))
+    rows = np.arange(len(program))
+    rows[loads] = loads[order]
+    return program.permuted(rows), tensor[order]
 
 
 def _movable(program: Program) -> tuple[Ints, Ints]:
@@ -63,9 +77,11 @@ def _movable(program: Program) -> tuple[Ints, Ints]:
 
 
 def _readers(program: Program) -> Ints:
-    """How many times each tensor is read."""
+    """How many times each tensor is read; for a piece of a tensor, all of it."""
     access = program.accesses
-    return np.bincount(access["tensor"][~access["write"]], minlength=len(program.tensors["bytes"]))
+    tensors = len(program.tensors["bytes"])
+    origin = program.tensors.get("origin", np.arange(tensors))
+    return np.bincount(origin[access["tensor"][~access["write"]]], minlength=tensors)[origin]
 
 
 def _alive(program: Program, loads: Ints) -> Floats:

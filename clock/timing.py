@@ -14,6 +14,7 @@ from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, transfers
 from .engines import engine_of
 from .expand import Device, expand
 from .order import issue_order
+from .pieces import in_pieces
 from .placement import Placement, place, resource_edges
 from .policy import Policy
 from .program import ENGINES, PSUM, SBUF, Ints, Program, programs
@@ -38,7 +39,8 @@ class Timing:
         flows: columns over dependences: producer, consumer (rows of `instructions`, or the first row of a transfer in
             `dma`), producer_is_dma, consumer_is_dma, gap (end of one to start of the other), kind.
         occupancy: columns over changes: space, t, bytes (in a partition).
-        placements: columns over tensors in SBUF and PSUM: tensor, space, address (-1: did not fit), bytes, start, end.
+        placements: columns over tensors (or pieces of them) in SBUF and PSUM: tensor, space, address (-1: did not fit), bytes,
+            start, end.
         throttle: columns over stretches of TensorE's clock: t, cold.
         names: of the coded columns: engine, opcode, cost_class, queue, queue_type, kind.
         body_ns: first trigger to last end. total_ns: with the launch's prologue and tail.
@@ -98,7 +100,7 @@ class _Part:
 
 def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
     """Time one core's program."""
-    program = issue_order(given, hw, policy)
+    program = issue_order(in_pieces(given, hw), hw, policy)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
     moved = transfers(program, hw, policy)
@@ -209,7 +211,7 @@ def _memory(program: Program, placement: Placement, device: Device, times: Times
     return {
         "occupancy": {"space": space, "t": t[order], "bytes": level},
         "placements": {
-            "tensor": held,
+            "tensor": program.tensors.get("origin", np.arange(len(begin)))[held],
             "space": program.tensors["space"][held],
             "address": placement.address[held],
             "bytes": size,
