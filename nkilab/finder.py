@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -51,15 +52,16 @@ class NkiFinder(MetaPathFinder):
         if fullname == "nki":
             found = PathFinder.find_spec(fullname, path)
             if found is not None and found.origin is not None:
-                return _real(found)
+                refuse_placeholder(found)
+                return None
         served = _SERVED + fullname.removeprefix("nki")
-        if importlib.util.find_spec(served) is None:
+        if find_spec(served) is None:
             return None
         return ModuleSpec(fullname, _Alias(), is_package=fullname == "nki")
 
 
-def _real(found: ModuleSpec) -> None:
-    """None for the vendor's package, so that Python's own finders take it.
+def refuse_placeholder(found: ModuleSpec) -> None:
+    """Pass the vendor's package, which Python's own finders then take.
 
     Raises:
         DecoyError: it has no `isa` module.

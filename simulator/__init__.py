@@ -1,8 +1,6 @@
 """NKI on a CPU: values, checks and a trace of every instruction.
 
-    from nkilab.simulator import Sim, execute
-    run = execute(kernel, (a, b), {}, Sim(target="trn2"))
-    run.outputs[0], run.findings, run.trace.columns()
+`execute(kernel, (a, b), {}, Sim(target="trn2"))` gives an Execution: `.outputs`, `.findings`, `.trace.columns()`.
 """
 
 from .errors import FindingsError, KernelError, NkiValidationError, UnsupportedError

@@ -71,9 +71,8 @@ class Arguments:
             self.torch = True
             array = to_numpy(value)
         elif not isinstance(value, np.ndarray):
-            if self.context.values or not (hasattr(value, "shape") and hasattr(value, "dtype")) or np.ndim(value) == 0:
-                return value
-        if len(array.shape) == 0:
+            return value
+        if array.ndim == 0:
             return value
         tensor = self._tensor(name, array)
         self.inputs.append(Input(name, value, tensor, name in self.mutable))
@@ -99,7 +98,9 @@ class Arguments:
         try:
             return dtype_of(array.dtype)
         except UsageError as error:
-            raise UsageError(f"argument {name}: {error.what}", rule=error.rule, source=error.source, fix=error.fix) from None
+            raise UsageError(
+                f"argument {name}: {error.what}", rule=error.rule, source=error.source, fix=error.fix
+            ) from None
 
     def leave(self, value: Any) -> Any:
         """A kernel's result as NumPy arrays; in-place updates of the inputs are brought back first."""
@@ -141,4 +142,8 @@ def stored_array(tensor: NkiTensor, *, values: bool) -> np.ndarray:
     if not values:
         return np.broadcast_to(np.zeros((), host), tensor.shape)
     array = np.array(tensor.storage.array(tensor.layout, tensor.byte))
-    return array.view(host) if array.dtype != host and array.dtype.itemsize == host.itemsize and host.kind == "b" else array
+    return (
+        array.view(host)
+        if array.dtype != host and array.dtype.itemsize == host.itemsize and host.kind == "b"
+        else array
+    )

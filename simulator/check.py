@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from numbers import Number
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -84,7 +85,9 @@ class Check:
         pairs = zip(self.what.operands, self.operands, strict=True)
         return [(operand, value) for operand, value in pairs if isinstance(value, NkiTensor)]
 
-    def fail(self, code: str, what: str, *, values: str = "", rule: str = "", source: str = "", fix: str = "") -> NoReturn:
+    def fail(
+        self, code: str, what: str, *, values: str = "", rule: str = "", source: str = "", fix: str = ""
+    ) -> NoReturn:
         """Raise the KernelError of a broken rule."""
         raise KernelError(
             code,
@@ -97,7 +100,9 @@ class Check:
 
     def shown(self) -> str:
         """The operands as the user would recognise them."""
-        return ", ".join(f"{operand.name}={_show(value)}" for operand, value in zip(self.what.operands, self.operands, strict=True))
+        return ", ".join(
+            f"{operand.name}={_show(value)}" for operand, value in zip(self.what.operands, self.operands, strict=True)
+        )
 
     def engine_columns(self) -> tuple[int, int]:
         """The engine (-1 where it is left to the clock's policy) and the mask of engines that may run it."""
@@ -131,9 +136,7 @@ class Check:
 
     def report_untested(self) -> None:
         """Add the finding of an operation whose values the documentation leaves open."""
-        import sys
-
-        place, _ = self.context.sources.here(sys._getframe(1))
+        place = self.context.sources.place(inspect.currentframe(), [])
         self.context.report("untested-operation", f"nisa.{self.what.api} on {GENERATIONS[self.generation]}", place.site)
 
     def _operand(self, operand: Operand, value: Any) -> None:

@@ -1,5 +1,6 @@
 """The enumerations of the NKI API, with the vendor's names and values (nki.isa and nki.language reference)."""
 
+# ruff: noqa: N801 (the classes have the vendor's names)
 from __future__ import annotations
 
 from enum import Enum

@@ -71,7 +71,7 @@ class Context:
         self.core = core
         self.cores = 1
         self.accumulators: dict[str, np.ndarray] = {}
-        self.generators: dict[str, np.random.Generator] = {}
+        self.generators: dict[str, np.ndarray] = {}
 
     def allocate(
         self,
@@ -86,13 +86,11 @@ class Context:
     ) -> NkiTensor:
         """A new tensor, uninitialised; its row in the trace is made here. `site` is by default the user's line."""
         if site is None:
-            site = self.sources.place(sys._getframe(1), []).site
+            site = self.sources.place(sys._getframe(1), []).site  # noqa: SLF001 (the fastest way to the caller)
         tensors = self.trace.tensors
         storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, site)
         storage.name = name
-        tensors.append(
-            (storage.space, dtype, storage.rows, storage.row_bytes, storage.address, kind, site, name)
-        )
+        tensors.append((storage.space, dtype, storage.rows, storage.row_bytes, storage.address, kind, site, name))
         return NkiTensor(storage, layout, byte, self.layouts)
 
     def mark_outputs(self, returned: Any) -> None:

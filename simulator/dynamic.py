@@ -135,14 +135,14 @@ def _pairs(tensor: NkiTensor, pattern: Sequence[Sequence[int]]) -> list[tuple[in
         pairs = []
     if not pairs or any(count < 1 for _, count in pairs):
         raise view_error(
-            f"ap(pattern={pattern!r}) of {tensor!r}", rule="pattern is [[stride, count], …] with counts of at least 1", method="ap"
+            f"ap(pattern={pattern!r}) of {tensor!r}",
+            rule="pattern is [[stride, count], …] with counts of at least 1",
+            method="ap",
         )
     return pairs
 
 
-def _placed(
-    tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], start: int, dtype: Any
-) -> NkiTensor:
+def _placed(tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], start: int, dtype: Any) -> NkiTensor:
     """A pattern placed at element `start` of the allocation, checked against its end."""
     storage, old, itemsize = tensor.storage, tensor.layout, dtype.itemsize
     row = storage.row_bytes // itemsize
@@ -191,12 +191,12 @@ def _attach(view: NkiTensor, index: Any, step: int, tensor: NkiTensor, dim: int)
     return NkiTensor(view.storage, view.layout, view.byte, view.layouts, Indirection(index, step, rows=False))
 
 
-def _rows(
-    tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], index: NkiTensor, step: int
-) -> NkiTensor:
+def _rows(tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], index: Any, step: int) -> NkiTensor:
     if not isinstance(index, NkiTensor) or index.layout.space != SBUF or index.size < shape[0]:
         raise view_error(
-            f"row numbers {index!r} for {shape[0]} rows", rule="an SBUF tensor of shape (rows, 1)", method="vector_select"
+            f"row numbers {index!r} for {shape[0]} rows",
+            rule="an SBUF tensor of shape (rows, 1)",
+            method="vector_select",
         )
     old = tensor.layout
     layout = tensor.layouts.get(old.space, old.dtype, shape, (step, *strides[1:]), 0, old.row_bytes, old.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class KernelError(NkilabError, NkiValidationError):
 
     def __init__(self, code: str, what: str, **fields: object) -> None:
         """Make the error; `fields` are those of NkilabError."""
-        fields.setdefault("where", user_location(sys._getframe(1)))
+        fields.setdefault("where", user_location(inspect.currentframe()))
         super().__init__(what, **fields)  # type: ignore[arg-type]
         self.code = code
 
@@ -54,7 +54,7 @@ class UnsupportedError(NkilabError, NotImplementedError):
 
     def __init__(self, what: str, **fields: object) -> None:
         """Make the error; `fields` are those of NkilabError."""
-        fields.setdefault("where", user_location(sys._getframe(1)))
+        fields.setdefault("where", user_location(inspect.currentframe()))
         super().__init__(what, **fields)  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nkilab.errors import UsageError
+from nkilab.hardware import Hardware
 
 from .arguments import Arguments
 from .context import CURRENT, Context
@@ -141,8 +142,7 @@ def _bound(
     return list(zip(names, args, strict=False)), dict(kwargs)
 
 
-def _hardware(sim: Sim) -> Any:
+def _hardware(sim: Sim) -> Hardware:
     if sim.hardware is None:
         raise UsageError("a Sim without its hardware table")
     return sim.hardware
-

@@ -121,7 +121,10 @@ def _output_message(
         mask = written.mask(tensor.layout, tensor.byte)
         missing = int(mask.size - mask.sum())
         first = tuple(int(i) for i in np.unravel_index(int(np.argmin(mask)), mask.shape))
-        return "unwritten-output", f"has {missing:,} of {mask.size:,} elements that were never written, the first at {first}"
+        return (
+            "unwritten-output",
+            f"has {missing:,} of {mask.size:,} elements that were never written, the first at {first}",
+        )
     if not context.values:
         return None
     if array.dtype.kind not in "biu" and clean:

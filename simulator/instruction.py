@@ -178,7 +178,7 @@ def issue(
     plan = context.plans.get(found)
     if plan is None:
         plan = make_plan(context, what, operands, options, found)
-    place, iteration = context.sources.here(sys._getframe(1))
+    place, iteration = context.sources.here(sys._getframe(1))  # noqa: SLF001 (the fastest way to the caller)
     flags, skipped, state = 0, False, None
     if plan.dynamic:
         operands, flags, skipped = resolve(context, operands, plan.writes, options, place.site)
@@ -239,7 +239,9 @@ def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
         if isinstance(result, Partial):
             mask = np.broadcast_to(result.mask, tensor.shape)
             masks[position] = mask
-            np.copyto(tensor.storage.overwrite(tensor.layout, tensor.byte), result.array.reshape(tensor.shape), where=mask)
+            np.copyto(
+                tensor.storage.overwrite(tensor.layout, tensor.byte), result.array.reshape(tensor.shape), where=mask
+            )
             continue
         if tensor.indirection is not None:
             tensor.indirection.scatter(tensor, result)

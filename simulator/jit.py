@@ -23,7 +23,9 @@ class Kernel:
     `kernel[2]` runs it on two cores (LNC 2). The decorated function is `function`.
     """
 
-    def __init__(self, function: Callable[..., Any], lnc: int | None = None, options: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], lnc: int | None = None, options: dict[str, Any] | None = None
+    ) -> None:
         """Wrap a function; `options` are the keyword arguments of `nki.jit`."""
         functools.update_wrapper(self, function)
         self.function = function
@@ -122,7 +124,9 @@ def as_kernel(kernel: Any) -> Kernel:
         return kernel
     if callable(kernel) and hasattr(inspect.unwrap(kernel), "__code__"):
         return Kernel(kernel)
-    raise UsageError(f"{kernel!r} is not a kernel", rule="a kernel is a Python function, usually decorated with nki.jit")
+    raise UsageError(
+        f"{kernel!r} is not a kernel", rule="a kernel is a Python function, usually decorated with nki.jit"
+    )
 
 
 def jit(fn: Any = None, *, compile_config: Any = None, specialization_config: Any = None, **kwargs: Any) -> Any:

@@ -123,5 +123,5 @@ class Layouts:
         key = (space, dtype, shape, strides, first_partition, row_bytes, rows)
         layout = self._known.get(key)
         if layout is None:
-            layout = self._known[key] = Layout(*key)  # type: ignore[arg-type]
+            layout = self._known[key] = Layout(*key)
         return layout

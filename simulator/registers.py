@@ -121,7 +121,7 @@ class NkiScalar(_Device):
     def __pos__(self) -> NkiScalar:
         return self
 
-    def _compare(self, other: Any, result: bool) -> NkiScalar:
+    def _compare(self, result: bool) -> NkiScalar:
         if self.dtype == "int64":
             raise KernelError(
                 "dtype", f"comparison of {self!r}", rule="int64 NkiScalars do not compare", source="nki.isa.NkiScalar"
@@ -129,22 +129,22 @@ class NkiScalar(_Device):
         return NkiScalar(int(result), self.dtype, is_comparison=True)
 
     def __lt__(self, other: Any) -> NkiScalar:
-        return self._compare(other, self.value < value_of(other))
+        return self._compare(self.value < value_of(other))
 
     def __le__(self, other: Any) -> NkiScalar:
-        return self._compare(other, self.value <= value_of(other))
+        return self._compare(self.value <= value_of(other))
 
     def __gt__(self, other: Any) -> NkiScalar:
-        return self._compare(other, self.value > value_of(other))
+        return self._compare(self.value > value_of(other))
 
     def __ge__(self, other: Any) -> NkiScalar:
-        return self._compare(other, self.value >= value_of(other))
+        return self._compare(self.value >= value_of(other))
 
     def __eq__(self, other: object) -> NkiScalar:  # type: ignore[override]
-        return self._compare(other, self.value == value_of(other))
+        return self._compare(self.value == value_of(other))
 
     def __ne__(self, other: object) -> NkiScalar:  # type: ignore[override]
-        return self._compare(other, self.value != value_of(other))
+        return self._compare(self.value != value_of(other))
 
 
 def value_of(value: Any) -> int:

@@ -90,15 +90,27 @@ def alu_ops(*options: str, arithmetic: bool = False, binary: bool = False, reduc
             if check.generation not in op.generations:
                 check.fail("target", f"{option}=nl.{name} is not on this generation", source=_ALU)
             if arithmetic and op.kind != "arithmetic":
-                check.fail("argument", f"{option}=nl.{name} is a bitvec operator", rule="arithmetic operators only", source=_ALU)
+                check.fail(
+                    "argument",
+                    f"{option}=nl.{name} is a bitvec operator",
+                    rule="arithmetic operators only",
+                    source=_ALU,
+                )
             if binary and op.arity != 2:
                 check.fail("argument", f"{option}=nl.{name} is unary", rule="binary operators only", source=_ALU)
             if reducing and op.identity is None:
-                check.fail("argument", f"{option}=nl.{name} cannot reduce", rule="a legal reduction operator", source=_ALU)
+                check.fail(
+                    "argument", f"{option}=nl.{name} cannot reduce", rule="a legal reduction operator", source=_ALU
+                )
             kinds.append(op.kind)
             check.functions.append(name)
         if len(set(kinds)) > 1:
-            check.fail("argument", f"{' and '.join(options)} mix bitvec and arithmetic operators", rule="both of one kind", source=_ALU)
+            check.fail(
+                "argument",
+                f"{' and '.join(options)} mix bitvec and arithmetic operators",
+                rule="both of one kind",
+                source=_ALU,
+            )
         if "bitvec" in kinds:
             integers_only(check)
 
@@ -161,7 +173,9 @@ def exactly(name: str, count: int) -> Rule:
         tile = check[name]
         if isinstance(tile, NkiTensor) and tile.layout.per_partition != count:
             check.fail(
-                "shape", f"{name} has {tile.layout.per_partition} elements per partition", rule=f"exactly {count} elements"
+                "shape",
+                f"{name} has {tile.layout.per_partition} elements per partition",
+                rule=f"exactly {count} elements",
             )
 
     return rule

@@ -63,7 +63,7 @@ class Sim:
             )
 
     def resolved(self) -> Sim:
-        """This Sim with `target` and `hardware` filled in."""
+        """The same Sim with `target` and `hardware` filled in."""
         hardware = self.hardware
         if hardware is None:
             hardware = load(self.target or default_target())

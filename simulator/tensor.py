@@ -16,8 +16,8 @@ from .views import view_error
 
 if TYPE_CHECKING:
     from .dynamic import Indirection
-    from .memory import Storage
     from .layout import Layouts
+    from .memory import Storage
 
 
 class NKIObject:
@@ -152,7 +152,7 @@ class NkiTensor(NKIObject):
         layout = self.layout
         shape, strides, on_chip = layout.shape, layout.strides, layout.space != HBM
         keys = key if type(key) is tuple else (key,)
-        if len(keys) != len(shape) or Ellipsis in keys:
+        if len(keys) != len(shape):
             keys = _expand(keys, len(shape), shape)
         new_shape: list[int] = []
         new_strides: list[int] = []
@@ -168,6 +168,8 @@ class NkiTensor(NKIObject):
             elif type(k) is int:
                 start, kept = k + n if k < 0 else k, False
                 stop = start + 1
+            elif k is Ellipsis:
+                return self[_expand(keys, len(shape), shape)]
             else:
                 dynamic = _dynamic(self, keys, d)
                 if dynamic is not None:
@@ -248,7 +250,9 @@ class NkiTensor(NKIObject):
         dims = tuple(dims)
         if sorted(dims) != list(range(self.ndim)):
             raise view_error(
-                f"permute({dims}) of {self!r}", rule=f"dims must be a permutation of 0 to {self.ndim - 1}", method="permute"
+                f"permute({dims}) of {self!r}",
+                rule=f"dims must be a permutation of 0 to {self.ndim - 1}",
+                method="permute",
             )
         if self.layout.space != HBM and dims[0] != 0:
             raise view_error(
@@ -314,7 +318,8 @@ class NkiTensor(NKIObject):
                 method="flatten_dims",
             )
         return self._view(
-            self.shape[:start] + merged + self.shape[end + 1 :], self.strides[:start] + found[1] + self.strides[end + 1 :]
+            self.shape[:start] + merged + self.shape[end + 1 :],
+            self.strides[:start] + found[1] + self.strides[end + 1 :],
         )
 
     def reshape(self, *shape: Any) -> NkiTensor:
@@ -427,15 +432,16 @@ def _expand(keys: tuple[Any, ...], ndim: int, shape: tuple[int, ...]) -> tuple[A
     dots = [i for i, k in enumerate(keys) if k is Ellipsis]
     given = len(keys) - len(dots)
     if len(dots) > 1 or given > ndim:
-        raise view_error(f"{given} indices for a tensor of shape {shape}", rule="one index for each dimension, one `...`")
+        raise view_error(
+            f"{given} indices for a tensor of shape {shape}", rule="one index for each dimension, one `...`"
+        )
     fill = (slice(None),) * (ndim - given)
     return keys[: dots[0]] + fill + keys[dots[0] + 1 :] if dots else keys + fill
 
 
 def _bound(value: Any, n: int, tensor: NkiTensor) -> int:
-    if type(value) is not int:
-        value = _index(value, tensor, "bound")
-    return value + n if value < 0 else value
+    bound: int = value if type(value) is int else _index(value, tensor, "bound")
+    return bound + n if bound < 0 else bound
 
 
 def _index(value: Any, tensor: NkiTensor, what: str) -> int:

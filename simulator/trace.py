@@ -84,7 +84,11 @@ class Recorder:
     def columns(self, sources: Sources) -> Trace:
         """The trace so far, in columns."""
         names: dict[str, dict[str, int]] = {name: {} for name in ("api", "function", "role", "tensor")}
-        rows = np.frombuffer(self.rows, np.int64).reshape(-1, _PER_INSTRUCTION) if self.rows else np.zeros((0, 5), np.int64)
+        rows = (
+            np.frombuffer(self.rows, np.int64).reshape(-1, _PER_INSTRUCTION)
+            if self.rows
+            else np.zeros((0, 5), np.int64)
+        )
         plan = rows[:, 0]
         instructions = self._instructions(plan, rows, names)
         accesses = self._accesses(plan, names)
@@ -108,14 +112,17 @@ class Recorder:
     ) -> dict[str, np.ndarray]:
         shapes = self.shapes
         api = [names["api"].setdefault(s.api, len(names["api"])) for s in shapes]
-        function = [names["function"].setdefault(s.function, len(names["function"])) if s.function else -1 for s in shapes]
+        function = [
+            names["function"].setdefault(s.function, len(names["function"])) if s.function else -1 for s in shapes
+        ]
         traffic = np.array([_traffic(s) for s in shapes], np.int64).reshape(-1, len(_BYTES))
         count = len(plan)
 
         def of_plan(values: list[int], dtype: type[np.generic]) -> np.ndarray:
-            return np.array(values, dtype)[plan]
+            column: np.ndarray = np.array(values, dtype)[plan]
+            return column
 
-        columns = {
+        columns: dict[str, np.ndarray] = {
             "rank": np.full(count, self.rank, np.int16),
             "core": np.full(count, self.core, np.int8),
             "api": of_plan(api, np.int16),
@@ -145,10 +152,21 @@ class Recorder:
             for name, write, layout in zip(shape.roles, shape.writes, shape.layouts, strict=True):
                 first = layout.first_partition
                 stop = first + layout.partitions
-                record = (role.setdefault(name, len(role)), write, layout.space, DTYPES.index(layout.dtype), first, stop)
+                record = (
+                    role.setdefault(name, len(role)),
+                    write,
+                    layout.space,
+                    DTYPES.index(layout.dtype),
+                    first,
+                    stop,
+                )
                 fixed.append((*record, layout.span, layout.per_partition, layout.run, layout.step, layout.holes))
         table = np.array(fixed, np.int64).reshape(-1, 11)[operand]
-        moving = np.frombuffer(self.touched, np.int64).reshape(-1, _PER_ACCESS) if self.touched else np.zeros((0, 2), np.int64)
+        moving = (
+            np.frombuffer(self.touched, np.int64).reshape(-1, _PER_ACCESS)
+            if self.touched
+            else np.zeros((0, 2), np.int64)
+        )
         start = moving[:, 1].copy()
         return {
             "instruction": instruction.astype(np.int32),
@@ -170,7 +188,16 @@ class Recorder:
     def _tensors(self, names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
         tensor = names["tensor"]
         rows = [
-            (space, DTYPES.index(dtype), rows, size, address, KINDS.index(kind), site, tensor.setdefault(name, len(tensor)))
+            (
+                space,
+                DTYPES.index(dtype),
+                rows,
+                size,
+                address,
+                KINDS.index(kind),
+                site,
+                tensor.setdefault(name, len(tensor)),
+            )
             for space, dtype, rows, size, address, kind, site, name in self.tensors
         ]
         table = np.array(rows, np.int64).reshape(-1, 8)

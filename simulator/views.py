@@ -77,10 +77,12 @@ def infer(shape: Sequence[int], size: int, what: str) -> tuple[int, ...]:
     return full
 
 
-def normal_dim(dim: int, ndim: int, method: str) -> int:
+def normal_dim(dim: object, ndim: int, method: str) -> int:
     """A dimension counted from the front."""
     if not isinstance(dim, int) or not -ndim <= dim < ndim:
-        raise view_error(f"{method}: there is no dimension {dim}", values=f"the tensor has {ndim} dimensions", method=method)
+        raise view_error(
+            f"{method}: there is no dimension {dim}", values=f"the tensor has {ndim} dimensions", method=method
+        )
     return dim % ndim
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..context import Context
 from ..instruction import Step
 from ..tensor import NkiTensor
 from ..values.cast import from_float32
-from ..values.reduce import Accumulation
+from ..values.reduce import Accumulation, Command
 
 _LANES = 128
 
@@ -27,7 +27,8 @@ def registers(context: Context, engine: str) -> np.ndarray:
 
 def accumulation(step: Step, engine: str, op: str, command: reduce_cmd, data: int, init: Any = None) -> Accumulation:
     """What an instruction does with the registers of the lanes of its operand `data`."""
-    return Accumulation(op, command.name, registers(step.context, engine)[lanes(step.operands[data])], init)
+    name = cast(Command, command.name)
+    return Accumulation(op, name, registers(step.context, engine)[lanes(step.operands[data])], init)
 
 
 def keep(step: Step, engine: str, data: int, values: np.ndarray | None) -> None:

@@ -213,7 +213,9 @@ def _compute_rules(check: Check) -> None:
             check.fail("shape", f"{operand.name} has {source.size} elements", rule=f"dst has {check['dst'].size}")
     indirect = [t for _, t in check.tensors() if t.is_indirect()]
     if indirect and (len(sources) != 2 or not check.option("unique_indices")):
-        check.fail("argument", "indices with more than two sources or not unique", rule="two sources, unique_indices=True")
+        check.fail(
+            "argument", "indices with more than two sources or not unique", rule="two sources, unique_indices=True"
+        )
     if not indirect:
         check.flags.add("static_descriptors")
     check.engines = ["gpsimd"] if indirect else ["gpsimd", "sync", "scalar"]
@@ -266,5 +268,10 @@ def dma_compute(
     """
     given = tuple(srcs)
     padded = given[:_SOURCES] + (None,) * (_SOURCES - len(given))
-    options = (op_name(reduce_op, "reduce_op"), None if scales is None else tuple(scales), bool(unique_indices), oob_mode)
+    options = (
+        op_name(reduce_op, "reduce_op"),
+        None if scales is None else tuple(scales),
+        bool(unique_indices),
+        oob_mode,
+    )
     return issue(_DMA_COMPUTE, (dst, *padded), options, name=name)

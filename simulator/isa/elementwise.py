@@ -84,7 +84,9 @@ def _tensor_tensor_engines(check: Check) -> None:
     check.without_gpsimd_in_psum()
     if check.option("op") == "power":
         if "gpsimd" not in check.engines:
-            check.fail("buffer", "nl.power with an operand in PSUM", rule="nl.power runs on GpSimd, which reads SBUF only")
+            check.fail(
+                "buffer", "nl.power with an operand in PSUM", rule="nl.power runs on GpSimd, which reads SBUF only"
+            )
         check.engines = ["gpsimd"]
     elif check.option("op") in alu.OPS and alu.OPS[check.option("op")].kind == "bitvec":
         check.engines = ["vector"]
@@ -301,9 +303,7 @@ def _one_in_psum(check: Check) -> None:
 _TENSOR_COPY_PREDICATED = Instruction(
     "tensor_copy_predicated",
     (dst(), Operand("src", number=True), Operand("predicate", dtypes=("uint8", "uint16", "uint32"))),
-    lambda step: select.tensor_copy_predicated(
-        step[0], step[1], step[2], step.out(), reverse_pred=step.options[0]
-    ),
+    lambda step: select.tensor_copy_predicated(step[0], step[1], step[2], step.out(), reverse_pred=step.options[0]),
     options=("reverse_pred",),
     engines=("vector",),
     rules=(same_elements("dst", "src", "predicate"), same_dtype("dst", "src"), _one_in_psum),
@@ -319,5 +319,3 @@ def tensor_copy_predicated(
         KernelError: sizes or dtypes differ, `src` and `predicate` both in PSUM.
     """
     return issue(_TENSOR_COPY_PREDICATED, (dst, src, predicate), (bool(reverse_pred),), name=name)
-
-

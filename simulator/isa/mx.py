@@ -56,9 +56,7 @@ def _scales(check: Check) -> None:
 
 
 def _matmul(step: Step) -> np.ndarray:
-    product = values.nc_matmul_mx(
-        step[1], step[2], step[3], step[4], step.operands[1].dtype, step.operands[2].dtype
-    )
+    product = values.nc_matmul_mx(step[1], step[2], step[3], step[4], step.operands[1].dtype, step.operands[2].dtype)
     state, before = step.state
     first = matmul_values.overwrite(product, step.out())
     if state == NOTHING:
@@ -126,12 +124,18 @@ def _quantize_rules(check: Check) -> None:
     if source.partitions % 32 or source.per_partition % 4:
         check.fail("shape", f"src is {source.partitions} x {source.per_partition}", rule="multiples of 32 and of 4")
     if out.partitions != source.partitions or out.per_partition * 4 != source.per_partition:
-        check.fail("shape", f"dst is {out.partitions} x {out.per_partition}", rule="the partitions of src, a quarter of its elements")
+        check.fail(
+            "shape",
+            f"dst is {out.partitions} x {out.per_partition}",
+            rule="the partitions of src, a quarter of its elements",
+        )
     scale = check["dst_scale"].layout
     rows = int(values.scale_partitions(source.partitions)[-1]) + 1
     if scale.per_partition != out.per_partition or scale.partitions < rows:
         check.fail(
-            "shape", f"dst_scale is {scale.partitions} x {scale.per_partition}", rule=f"at least {rows} x {out.per_partition}"
+            "shape",
+            f"dst_scale is {scale.partitions} x {scale.per_partition}",
+            rule=f"at least {rows} x {out.per_partition}",
         )
 
 

@@ -212,9 +212,7 @@ def range_select(
         op_name(reduce_op, "reduce_op"),
         on_false_value,
     )
-    return issue(
-        _RANGE_SELECT, (dst, on_true_tile, bound0, bound1, reduce_res), options, (int(range_start),), name
-    )
+    return issue(_RANGE_SELECT, (dst, on_true_tile, bound0, bound1, reduce_res), options, (int(range_start),), name)
 
 
 def _select_rules(check: Check) -> None:

@@ -68,7 +68,9 @@ def rng(dst: NkiTensor, engine: engines = engines.vector, name: str | None = Non
 
 
 def _rand2(step: Step) -> np.ndarray:
-    return _draw(step, values.rand2(_state(step.context, "vector"), step.shape(0), step[1], step[2], step.out()), "vector")
+    return _draw(
+        step, values.rand2(_state(step.context, "vector"), step.shape(0), step[1], step[2], step.out()), "vector"
+    )
 
 
 _RAND2 = Instruction(
@@ -123,9 +125,7 @@ def _seed(step: Step) -> tuple[()]:
     return ()
 
 
-_SET_RNG_SEED = Instruction(
-    "set_rng_seed", (Operand("src_seeds"),), _seed, engines=("vector",), rules=(_one_word,)
-)
+_SET_RNG_SEED = Instruction("set_rng_seed", (Operand("src_seeds"),), _seed, engines=("vector",), rules=(_one_word,))
 
 
 def set_rng_seed(src_seeds: NkiTensor, name: str | None = None) -> NkiInstruction:

@@ -131,7 +131,9 @@ def tensor_partition_reduce(dst: NkiTensor, op: Any, data: NkiTensor, name: str 
 def _scalar_reduce_rules(check: Check) -> None:
     command, init = check.option("reduce_cmd"), check["reduce_init"]
     if (command == commands.load_reduce) != (init is not None):
-        check.fail("argument", f"reduce_cmd.{command.name} with reduce_init={init}", rule="load_reduce needs reduce_init")
+        check.fail(
+            "argument", f"reduce_cmd.{command.name} with reduce_init={init}", rule="load_reduce needs reduce_init"
+        )
     if check.option("reduce_op") not in ("add", "multiply", "maximum", "minimum"):
         check.fail("argument", f"reduce_op=nl.{check.option('reduce_op')}", rule="add, multiply, maximum or minimum")
     if check.option("reverse0"):
@@ -205,7 +207,13 @@ def tensor_scalar_reduce(
     Raises:
         KernelError: shapes, operators or commands that are not there.
     """
-    options = (op_name(op0, "op0"), op_name(reduce_op, "reduce_op"), reduce_cmd, bool(reverse0), bool(reduce_res_negate))
+    options = (
+        op_name(op0, "op0"),
+        op_name(reduce_op, "reduce_op"),
+        reduce_cmd,
+        bool(reverse0),
+        bool(reduce_res_negate),
+    )
     return issue(_TENSOR_SCALAR_REDUCE, (dst, data, operand0, reduce_init, reduce_res), options, name=name)
 
 

@@ -36,7 +36,9 @@ def register_alloc(x: int | None = None) -> VirtualRegister:
         KernelError: `x` is neither an int nor None.
     """
     if x is not None and not isinstance(x, int):
-        raise KernelError("argument", f"nisa.register_alloc({x!r})", rule="an int or None", source="nki.isa.register_alloc")
+        raise KernelError(
+            "argument", f"nisa.register_alloc({x!r})", rule="an int or None", source="nki.isa.register_alloc"
+        )
     return VirtualRegister(x)
 
 

@@ -38,7 +38,9 @@ def _activation_rules(check: Check) -> None:
             fix="memset a (partitions, 1) tile and pass it, or target trn2",
         )
     if check.generation == 2 and op == "reciprocal" and bias is not None:
-        check.fail("argument", "nl.reciprocal with a bias", rule="not on trn1", source="nki.api.shared, engine selection")
+        check.fail(
+            "argument", "nl.reciprocal with a bias", rule="not on trn1", source="nki.api.shared, engine selection"
+        )
     if isinstance(bias, NkiTensor) and bias.dtype == "tfloat32":
         check.fail("dtype", "bias has dtype tfloat32", rule="any dtype but tfloat32")
     if check.option("engine") != engines.unknown:

@@ -131,7 +131,9 @@ def _matmul_dtypes(check: Check) -> None:
         )
 
 
-def accumulation_of(context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int) -> tuple[int, Any]:
+def accumulation_of(
+    context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int
+) -> tuple[int, Any]:
     """Whether this matmul adds to its PSUM tile: 0 no, 1 where a matmul has written (mask), 2 everywhere.
 
     accumulate=None: the first write of a matmul to an element of the allocation overwrites, later ones add.
@@ -278,7 +280,9 @@ def _transpose_value(step: Step) -> np.ndarray:
     return values.transpose(step[1])
 
 
-def _transpose_before(context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int) -> tuple[int, Any]:
+def _transpose_before(
+    context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int
+) -> tuple[int, Any]:
     """A transpose into PSUM is a matmul: it starts the tile."""
     del context, options, site
     tile: NkiTensor = operands[0]

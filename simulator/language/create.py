@@ -56,7 +56,10 @@ def shape_of(shape: Any) -> tuple[int, ...]:
         result = (0,)
     if not result or min(result) < 1:
         raise KernelError(
-            "shape", f"nl.ndarray(shape={shape!r})", rule="a shape is a tuple of positive ints", source="nki.language.ndarray"
+            "shape",
+            f"nl.ndarray(shape={shape!r})",
+            rule="a shape is a tuple of positive ints",
+            source="nki.language.ndarray",
         )
     return result
 

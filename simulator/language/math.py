@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import KernelError
-from ..isa.elementwise import tensor_copy, tensor_scalar, tensor_tensor
 from ..isa.elementwise import reciprocal as vector_reciprocal
+from ..isa.elementwise import tensor_copy, tensor_scalar, tensor_tensor
 from ..isa.scalar_engine import activation
 from ..layout import HBM, PSUM
 from ..tensor import NkiTensor
@@ -233,12 +233,12 @@ def ceil(x: NkiTensor, dtype: Any = None) -> NkiTensor:
 
 
 def trunc(x: NkiTensor, dtype: Any = None) -> NkiTensor:
-    """x without its fraction."""
+    """`x` without its fraction."""
     return _less_remainder(_tile(x, "trunc"), "fmod", dtype_argument(dtype, x.dtype))
 
 
 def where(condition: NkiTensor, x: Any, y: Any, dtype: Any = None) -> NkiTensor:
-    """x where the condition (1.0 or 0.0) is not 0, else y; tiles or numbers."""
+    """`x` where the condition (1.0 or 0.0) is not 0, else y; tiles or numbers."""
     tile = _tile(condition, "where")
     template = x if isinstance(x, NkiTensor) else y if isinstance(y, NkiTensor) else tile
     out = result(template, dtype, tile.shape)
@@ -247,12 +247,8 @@ def where(condition: NkiTensor, x: Any, y: Any, dtype: Any = None) -> NkiTensor:
     from ..isa.elementwise import memset, tensor_copy_predicated
 
     for source, inverted in ((x, False), (y, True)):
-        if isinstance(source, NkiTensor) and source.dtype != out.dtype:
-            source = copy(source, out.dtype)
-        if inverted:
-            tensor_copy_predicated(out, source, predicate, reverse_pred=True)
-        else:
+        tile = copy(source, out.dtype) if isinstance(source, NkiTensor) and source.dtype != out.dtype else source
+        if not inverted:
             memset(out, 0)
-            tensor_copy_predicated(out, source, predicate)
+        tensor_copy_predicated(out, tile, predicate, reverse_pred=inverted)
     return out
-

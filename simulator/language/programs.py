@@ -78,7 +78,7 @@ def dynamic_range(start: Any, stop: Any = None, step: int = 1) -> Iterator[Virtu
         yield VirtualRegister(value, frozen=True)
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: int = 1) -> None:
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any = 1) -> None:
     """Run `body_fun(i)` on the device for i from `lower` to `upper` (exclusive).
 
     `i` is a VirtualRegister where a bound is one (under API 0.6 always), else an NkiScalar.
@@ -90,7 +90,10 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: int
         raise KernelError("argument", f"nl.fori_loop(step={step!r})", rule="step is a positive compile-time int")
     if any(isinstance(bound, NkiScalar) and bound.dtype == "int64" for bound in (lower, upper)):
         raise KernelError(
-            "dtype", "nl.fori_loop with an int64 NkiScalar as bound", rule="bounds are 32 bits", source="nki.language.fori_loop"
+            "dtype",
+            "nl.fori_loop with an int64 NkiScalar as bound",
+            rule="bounds are 32 bits",
+            source="nki.language.fori_loop",
         )
     register = current().sim.nki == "0.6" or any(isinstance(bound, VirtualRegister) for bound in (lower, upper))
     for value in range(value_of(lower), value_of(upper), step):
@@ -138,5 +141,3 @@ def device_print(print_prefix: str, tensor: NkiTensor) -> None:
     if context is not None and context.values:
         array = np.asarray(tensor.storage.array(tensor.layout, tensor.byte))
         sys.stdout.write(f"{print_prefix} {tensor!r}\n{array}\n")
-
-

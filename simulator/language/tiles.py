@@ -133,7 +133,7 @@ def rms_norm(
     dtype: Any = None,
     compute_dtype: Any = None,
 ) -> NkiTensor:
-    """x / sqrt(sum(x**2) / n + epsilon) * w."""
+    """`x / sqrt(sum(x**2) / n + epsilon) * w`."""
     work = dtype_argument(compute_dtype, dtype_argument("float32", x.dtype))
     squares = ndarray(x.shape, work)
     tensor_tensor(squares, x, x, "multiply")
@@ -183,7 +183,7 @@ def transpose(x: NkiTensor, dtype: Any = None) -> NkiTensor:
 
 
 def matmul(x: NkiTensor, y: NkiTensor, transpose_x: bool = False) -> NkiTensor:
-    """x @ y (or x.T @ y with `transpose_x`) as a PSUM tile of fp32; x is transposed first where it has to be."""
+    """`x @ y` (or `x.T @ y` with `transpose_x`) as a PSUM tile of fp32; x is transposed first where it has to be."""
     stationary = x
     if not transpose_x:
         turned = transpose(x)

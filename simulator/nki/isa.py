@@ -1,5 +1,6 @@
 """`nki.isa`: one function for each instruction."""
 
+# ruff: noqa: F401 (the names are for kernels)
 from ..constants import dependency, dge_mode, dma_engine, engine, matmul_perf_mode, nc_version, oob_mode, reduce_cmd
 from ..errors import NkiValidationError
 from ..handle import NkiInstruction
@@ -39,12 +40,12 @@ from ..isa.reductions import (
 from ..isa.registers import register_alloc, register_load, register_move, register_store, scalar_load, scalar_store
 from ..isa.scalar_engine import activate2, activation, activation_reduce
 from ..isa.tensor_engine import nc_matmul, nc_transpose
-from ..missing import missing
+from ..missing import missing as _missing
 from ..registers import NkiScalar, VirtualRegister
 from ..target import get_nc_sub_version, get_nc_version
 
-core_barrier = missing("nki.isa", "core_barrier")
-sendrecv = missing("nki.isa", "sendrecv")
+core_barrier = _missing("nki.isa", "core_barrier")
+sendrecv = _missing("nki.isa", "sendrecv")
 
 tensor_engine = engine.tensor
 vector_engine = engine.vector

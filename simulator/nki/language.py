@@ -1,5 +1,8 @@
 """`nki.language`: tensors, data types, operators and functions of tiles."""
 
+# ruff: noqa: F401 (the names are for kernels)
+from builtins import range  # noqa: UP029 (kernels write nl.range)
+
 from ..constants import MemoryRegion
 from ..language.create import (
     empty_like,
@@ -76,7 +79,6 @@ from ..values.dtypes import (
 )
 
 bool = bool_
-range = range
 sbuf = MemoryRegion.sbuf
 psum = MemoryRegion.psum
 private_hbm = MemoryRegion.private_hbm

@@ -1,5 +1,6 @@
 """Annotations of kernel parameters: `nt.tensor`, `nt.mutable_tensor`."""
 
+# ruff: noqa: N801, N813 (the names are the vendor's)
 from __future__ import annotations
 
 from ..tensor import NkiTensor as tensor

@@ -10,6 +10,7 @@ import nki.isa as nisa
 import nki.language as nl
 import numpy as np
 import pytest
+
 from nkilab.errors import NkilabError
 from nkilab.simulator import KernelError, Sim, execute
 from nkilab.simulator.errors import ERROR_CODES
@@ -256,7 +257,10 @@ def test_the_traceback_shows_the_users_lines_only():
     with pytest.raises(KernelError) as caught:
         kernel(F32)
     frames = traceback.extract_tb(caught.value.__traceback__)
-    assert [frame.name for frame in frames if "/simulator/" in frame.filename and "tests" not in frame.filename] in ([], ["__call__", "run", "execute"])
+    assert [frame.name for frame in frames if "/simulator/" in frame.filename and "tests" not in frame.filename] in (
+        [],
+        ["__call__", "run", "execute"],
+    )
     assert frames[-1].name == "slice_outside"
 
 

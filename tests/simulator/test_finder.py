@@ -9,8 +9,9 @@ import sys
 import nki
 import nki.isa
 import nki.language
-import nkilab.simulator.nki as ours
 import pytest
+
+import nkilab.simulator.nki as ours
 from nkilab import finder
 
 
@@ -41,7 +42,7 @@ def test_nki_is_the_simulators_and_one_module_under_both_names():
 
 
 def test_names_that_nki_does_not_have_are_not_served():
-    with pytest.raises(ModuleNotFoundError, match="nki.nothing"):
+    with pytest.raises(ModuleNotFoundError, match=r"nki\.nothing"):
         import nki.nothing  # noqa: F401
 
 

@@ -7,6 +7,7 @@ import nki.language as nl
 import nki.typing as nt
 import numpy as np
 import pytest
+
 from nkilab.simulator import CODES, FindingsError, Sim, execute
 
 X = np.arange(1, 128 * 64 + 1, dtype=np.float32).reshape(128, 64)

@@ -10,6 +10,7 @@ import nki.isa as nisa
 import nki.language as nl
 import numpy as np
 import pytest
+
 from nkilab.errors import UsageError
 from nkilab.kernels import matmul, rmsnorm
 from nkilab.reference import rmsnorm as rmsnorm_reference

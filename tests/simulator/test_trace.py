@@ -8,6 +8,7 @@ import nki.isa as nisa
 import nki.language as nl
 import numpy as np
 import pytest
+
 from nkilab.kernels import matmul
 
 LEFT, RIGHT = np.ones((256, 128), np.float32), np.ones((256, 512), np.float32)
@@ -21,7 +22,7 @@ def trace(simulate):
 def of_contract(text: str, table: str) -> set[str]:
     """Column names of one table of the contract page."""
     body = text.split(f"`{table}`", 1)[1]
-    rows = re.findall(r"^\| ([a-z0-9_, ]+) \|", body.split("\n\n", 2)[1], re.M)
+    rows = re.findall(r"^\| ([a-z0-9_, ]+) \|", body.split("\n\n", 2)[1], re.MULTILINE)
     return {name.strip() for row in rows if row != "column" for name in row.split(",")}
 
 
@@ -36,7 +37,18 @@ def test_other_tables_have_the_contracts_columns(trace):
     assert list(columns["sites"]) == ["file", "line", "function"]
     assert list(columns["stacks"]) == ["site", "parent"]
     assert list(columns["iterations"]) == ["site", "variable", "value", "parent"]
-    assert set(columns["tensors"]) == {"rank", "core", "space", "dtype", "partitions", "bytes", "address", "kind", "site", "name"}
+    assert set(columns["tensors"]) == {
+        "rank",
+        "core",
+        "space",
+        "dtype",
+        "partitions",
+        "bytes",
+        "address",
+        "kind",
+        "site",
+        "name",
+    }
     for table in columns.values():
         assert len({len(column) for column in table.values()}) == 1
 
@@ -113,7 +125,12 @@ def test_iterations_of_comprehensions_while_loops_and_lists(simulate):
     trace = simulate(kernel, np.ones((128, 2), np.float32)).trace
     columns, names = trace.columns(), trace.names
     rows = columns["instructions"]["iteration"]
-    named = [None if r < 0 else (names["variable"][columns["iterations"]["variable"][r]], int(columns["iterations"]["value"][r])) for r in rows]
+    named = [
+        None
+        if r < 0
+        else (names["variable"][columns["iterations"]["variable"][r]], int(columns["iterations"]["value"][r]))
+        for r in rows
+    ]
     assert named == [("j", 0), ("j", 1), None, None, ("n", 7), ("n", 9)]
 
 

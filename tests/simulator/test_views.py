@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nkilab.simulator import KernelError, Sim, execute
 
 
@@ -96,7 +97,7 @@ def test_on_chip_views(view, expected):
 
 
 def test_strides_offset_pattern_and_contiguity_count_elements():
-    tile = inside(lambda x: on_chip(x), CHIP)
+    tile = inside(on_chip, CHIP)
     assert (tile.shape, tile.strides, tile.offset, tile.ndim, tile.size) == ((8, 6, 10), (60, 10, 1), 0, 3, 480)
     part = tile[2:4, 1:3]
     assert part.offset == 2 * 60 + 10
@@ -163,9 +164,9 @@ def chains(draw):
         elif kind == "split" and now[-1] % 2 == 0 and len(now) < 5:
             half = (2, now[-1] // 2)
             steps.append(
-                lambda t, half=half: t.reshape_dim(t.ndim - 1, half)
-                if hasattr(t, "reshape_dim")
-                else t.reshape(*t.shape[:-1], *half)
+                lambda t, half=half: (
+                    t.reshape_dim(t.ndim - 1, half) if hasattr(t, "reshape_dim") else t.reshape(*t.shape[:-1], *half)
+                )
             )
             now = (*now[:-1], *half)
     return shape, steps
