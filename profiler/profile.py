@@ -290,24 +290,6 @@ class Profile:
 
         return to_perfetto(self, path, force=force)
 
-    def timeline(self, title: str = "", *, height: int = 560) -> Any:
-        """The interactive timeline, for a notebook. See `views.widget`."""
-        from .views.widget import timeline_widget
-
-        return timeline_widget(self, title, height=height)
-
-    def report(self, path: str | PathLike[str], title: str = "", *, force: bool = False) -> Path:
-        """Write the report, one HTML file that opens offline. See `views.report`."""
-        from .views.report import write_report
-
-        return write_report(self, path, title, force=force)
-
-    def to_perfetto(self, path: str | PathLike[str], *, force: bool = False) -> Path:
-        """Write a trace that the Perfetto UI opens. See `views.perfetto`."""
-        from .views.perfetto import to_perfetto
-
-        return to_perfetto(self, path, force=force)
-
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:
     """The error for a table that is not here, naming the nearest one."""

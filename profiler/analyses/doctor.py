@@ -271,7 +271,7 @@ def _warnings(p: Profile) -> Rows:
 def _tables(p: Profile) -> Rows:
     """Tables that analyses read and this profile does not have."""
     absent = [name for name in _EXPECTED if not p.has(name)]
-    if absent and p.origin.kind != "summary":
+    if absent and p.has("Instruction"):
         what = "; ".join(f"{name} ({TABLES[name].row})" for name in absent)
         yield "note", "absent tables", f"not in this profile: {what}", ""
 
