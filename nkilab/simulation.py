@@ -10,6 +10,7 @@ from nkilab import clock
 from nkilab.case import Case
 from nkilab.discover import case_named, kernel_named
 from nkilab.errors import UsageError
+from nkilab.hardware import Hardware
 from nkilab.join import Joinable, tables
 from nkilab.profiler import Origin, Profile
 from nkilab.run import Run
@@ -48,11 +49,13 @@ def simulate(kernel: Callable[..., Any] | str | Case, *args: Any, sim: Sim | Non
 
 def _join(kernel: str, execution: Execution) -> Run:
     """Time an execution and make the run."""
-    sim, trace = execution.sim, execution.trace
+    sim, trace, hardware = execution.sim, execution.trace, execution.sim.resolved().hardware
+    if hardware is None:
+        raise UsageError("the simulator returned a run without its hardware table")
     columns = trace.columns()
-    timing = clock.time(columns, trace.names, sim.hardware)
-    joined = Joinable(columns, trace.names, timing, sim.hardware)
-    built = tables(joined, facts(kernel, sim, timing), execution.findings)
+    timing = clock.time(columns, trace.names, hardware)
+    joined = Joinable(columns, trace.names, timing, hardware)
+    built = tables(joined, facts(kernel, sim, hardware, timing), execution.findings)
     low, high = timing.range_ns
     return Run(
         kernel=kernel,
@@ -67,11 +70,8 @@ def _join(kernel: str, execution: Execution) -> Run:
     )
 
 
-def facts(kernel: str, sim: Sim, timing: Any) -> dict[str, Any]:
+def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any) -> dict[str, Any]:
     """What the Metadata table says: the run's options and times, and the machine under the vendor's names."""
-    hw = sim.hardware
-    if hw is None:
-        raise UsageError("the simulator returned a run without its hardware table")
     return {
         "kernel": kernel,
         "target": sim.target,
