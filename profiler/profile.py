@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .analyses.overlap import Overlap
     from .analyses.stalls import Stalls
     from .analyses.summary import Summary
+    from .analyses.system import System
     from .views.timeline import Timeline
 
 Frame = pl.DataFrame | pl.LazyFrame
@@ -289,6 +290,12 @@ class Profile:
         from .views.perfetto import to_perfetto
 
         return to_perfetto(self, path, force=force)
+
+    def system(self) -> System:
+        """Executions, launch gaps and the host. See `analyses.system`."""
+        from .analyses.system import system
+
+        return system(self)
 
 
 def _missing(name: str, present: tuple[str, ...]) -> NotInProfileError:

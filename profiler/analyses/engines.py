@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import polars as pl
 
 from ..errors import NotInProfileError
 from ..profile import Profile
 from ..schema import ENGINES
 from .base import Answer, Shown
-from .intervals import fresh_ns
+from .intervals import Intervals, fresh_ns
 from .machine import WAIT_OPCODES, Machine, machine, total_ns
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 ALL = "all"
 DMA = "DMA"
+BUCKETS = 100
 _COLUMNS = (
     "core", "engine", "active_ns", "idle_ns", "active", "instruction_ns", "instructions", "flops", "transpose_flops", "mfu", "hfu",
+    "transposing",
 )  # fmt: skip
 
 
@@ -39,6 +42,9 @@ class Engines(Answer):
             hfu: flops / (peak FLOP/s x total time); mfu: (flops - transpose_flops) / the same; peak of one core in
             a core's row, of all cores in the row "all".
             DMA has rows of its own: active_ns is the time with a packet in flight, instructions counts packets.
+            transposing: share of TensorE's instruction time spent on transposes.
+        over_time: active share in `BUCKETS` equal parts of the run: engine, start_ns, end_ns, active (over all cores).
+        throttled: share of the run in which the throttle held TensorE below full rate; null where not recorded.
         total_ns: length of the run, ns.
         simulated: whether times are modelled.
     """
@@ -47,18 +53,20 @@ class Engines(Answer):
     shown: ClassVar[tuple[Shown, ...]] = (
         Shown("core", "core"), Shown("engine", "engine"), Shown("active_ns", "active us", "us"), Shown("active", "active", "percent"),
         Shown("idle_ns", "idle us", "us"), Shown("instruction_ns", "instructions us", "us"), Shown("instructions", "count", "count"),
-        Shown("mfu", "MFU", "percent"), Shown("hfu", "HFU", "percent"),
+        Shown("mfu", "MFU", "percent"), Shown("hfu", "HFU", "percent"), Shown("transposing", "transposing", "percent"),
     )  # fmt: skip
 
     rows: pl.DataFrame
+    over_time: pl.DataFrame
+    throttled: float | None
     total_ns: float
     simulated: bool
 
     def remarks(self) -> list[str]:
         """The length of the run and whose times these are."""
-        return [
-            f"{self.total_ns / 1e3:,.2f} us {'modelled' if self.simulated else 'measured'}; active leaves semaphore waits out"
-        ]
+        whose = "modelled" if self.simulated else "measured"
+        slow = "" if self.throttled is None else f"; TensorE throttled for {self.throttled:.1%}"
+        return [f"{self.total_ns / 1e3:,.2f} us {whose}; active leaves semaphore waits out{slow}"]
 
     def figure(self) -> go.Figure:
         """Active share per engine as bars, one group per core."""
@@ -90,13 +98,44 @@ def engines(p: Profile) -> Engines:
     cores = work["pcore_idx"].drop_nulls().n_unique()
     parts = [_use(work, []), *([_use(work.drop_nulls("pcore_idx"), ["pcore_idx"])] if cores > 1 else [])]
     rows = pl.concat(parts, how="diagonal_relaxed")
-    return Engines(_finish(rows, total, machine(p)), total, p.origin.simulated)
+    return Engines(
+        rows=_finish(rows, total, machine(p)),
+        over_time=_over_time(work, p.fact("first_hw_timestamp") or 0.0, total),
+        throttled=_throttled(p, total),
+        total_ns=total,
+        simulated=p.origin.simulated,
+    )
+
+
+def _over_time(work: pl.DataFrame, start: float, total: float) -> pl.DataFrame:
+    """Active share of each engine in equal parts of the run."""
+    borders = np.linspace(start, start + total, BUCKETS + 1)
+    parts = work.filter(~pl.col("waits")).drop_nulls("engine").partition_by("engine", maintain_order=True)
+    buckets = [
+        pl.DataFrame(
+            {
+                "start_ns": borders[:-1],
+                "end_ns": borders[1:],
+                "active": Intervals.from_frame(part).inside(borders) / np.diff(borders),
+            }
+        ).select(pl.lit(part["engine"][0]).alias("engine"), pl.all())
+        for part in parts
+    ]
+    return pl.concat(buckets) if buckets else pl.DataFrame()
+
+
+def _throttled(p: Profile, total: float) -> float | None:
+    """Share of the run with the throttle below full rate, any core."""
+    if not p.has("Throttle", "k", "n", "duration"):
+        return None
+    slow = p.table("Throttle").filter(pl.col("k") < pl.col("n"))
+    return Intervals.of(slow["timestamp"].to_numpy(), (slow["timestamp"] + slow["duration"]).to_numpy()).measure / total
 
 
 def _work(p: Profile) -> pl.DataFrame:
     """Instructions and DMA packets (engine "DMA") in one frame, semaphore waits marked."""
     waits = pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)
-    columns = ["engine", "pcore_idx", "start_ts", "end_ts", "raw_flops", "flops_transpose"]
+    columns = ["engine", "pcore_idx", "start_ts", "end_ts", "raw_flops", "flops_transpose", "tensor_instruction_type"]
     instructions = p.table("Instruction").select(*columns, waits=waits)
     packets = p.rows("DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated")
     dma = packets.select(pl.lit(DMA).alias("engine"), "pcore_idx", "start_ts", "end_ts", waits=pl.lit(value=False))
@@ -108,7 +147,11 @@ def _use(work: pl.DataFrame, core: list[str]) -> pl.DataFrame:
     keys = [*core, "engine"]
     spent = pl.col("end_ts") - pl.col("start_ts")
     busy = work.filter(~pl.col("waits")).with_columns(fresh=fresh_ns(keys), spent=spent)
-    times = busy.group_by(keys).agg(active_ns=pl.col("fresh").sum(), instruction_ns=pl.col("spent").sum())
+    kind = pl.col("tensor_instruction_type")
+    flipped = pl.when(kind.is_not_null().any()).then(pl.col("spent").filter(kind == "TRANSPOSE").sum())
+    times = busy.group_by(keys).agg(
+        active_ns=pl.col("fresh").sum(), instruction_ns=pl.col("spent").sum(), transposing=flipped
+    )
     known = pl.col("raw_flops").is_not_null().any()
     flops = [
         pl.when(known).then(pl.col(c).sum()).alias(n)
@@ -132,6 +175,7 @@ def _finish(rows: pl.DataFrame, total: float, of: Machine) -> pl.DataFrame:
             instruction_ns=pl.col("instruction_ns").fill_null(0.0),
             idle_ns=total - active,
             active=active / total,
+            transposing=pl.when(pl.col("engine") == "Tensor").then(pl.col("transposing") / pl.col("instruction_ns")),
             hfu=pl.col("flops") / (peak * cores) if peak else None,
             mfu=useful / (peak * cores) if peak else None,
             rank=pl.col("engine").replace_strict(order, default=len(order), return_dtype=pl.Int64),

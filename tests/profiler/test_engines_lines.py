@@ -49,6 +49,16 @@ def test_each_core_has_its_own_rows_and_its_own_peak(profile: Profile) -> None:
     assert row(rows, core="all", engine="Tensor")["mfu"] == pytest.approx(2000 / peak / 2)
 
 
+def test_transposes_throttle_and_parts_of_the_run(profile: Profile) -> None:
+    found = profile.engines()
+    assert row(found.table(), core="all", engine="Tensor")["transposing"] == pytest.approx(100 / 260)
+    assert row(found.table(), core="all", engine="Vector")["transposing"] is None
+    assert found.throttled == pytest.approx(0.2)
+    tensor = found.over_time.filter(engine="Tensor")
+    assert tensor.height == 100
+    assert tensor["active"].to_list() == pytest.approx([1.0] * 20 + [0.0] * 80)
+
+
 def test_utilisation_of_unknown_work_is_null_not_zero(tmp_path: Path) -> None:
     rows = [makers.instruction(0, 100, "Tensor", "MATMUL")]
     p = read(makers.write(tmp_path / "p.json", makers.device_json(instruction=rows)))
