@@ -23,6 +23,7 @@ _TAG_SHIFT = 3
 
 Ints = NDArray[np.int64]
 Uints = NDArray[np.uint64]
+_Step = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8], Uints, Ints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +131,25 @@ class Message:
                 numbers.setdefault(number, []).append(a)
         return cls(source, field, numbers, spans)
 
-    def int(self, number: int, default: int = 0) -> int:
+    def number(self, number: int, default: int = 0) -> int:
         """The last value of field `number`, unsigned."""
         return self.numbers[number][-1] if number in self.numbers else default
 
-    def bytes(self, number: int) -> bytes:
+    def raw(self, number: int) -> bytes:
         """The last bytes of field `number`, empty where absent."""
         a, b = self.spans[number][-1] if number in self.spans else (0, 0)
         return bytes(self.source.data[a:b])
 
     def text(self, number: int, limit: int = 4096) -> str:
         """Field `number` as text, cut at `limit` bytes; bytes that are not UTF-8 become U+FFFD."""
-        return self.bytes(number)[:limit].decode("utf-8", "replace")
+        return self.raw(number)[:limit].decode("utf-8", "replace")
 
     def texts(self, number: int, limit: int = 4096) -> tuple[str, ...]:
         """Every value of field `number` as text."""
         data = self.source.data
-        return tuple(bytes(data[a : min(b, a + limit)]).decode("utf-8", "replace") for a, b in self.spans.get(number, ()))
+        return tuple(
+            bytes(data[a : min(b, a + limit)]).decode("utf-8", "replace") for a, b in self.spans.get(number, ())
+        )
 
     def message(self, number: int) -> Message:
         """The last sub-message of field `number`, empty where absent."""
@@ -198,13 +201,14 @@ class Columns:
         data = np.frombuffer(source.data, np.uint8)
         rows, at = np.arange(len(starts)), starts.astype(np.int64)
         ends = ends.astype(np.int64)
-        steps: list[tuple[NDArray[np.generic], ...]] = []
+        steps: list[_Step] = [_nothing()]
         while True:
             live = at < ends
             rows, at, ends = rows[live], at[live], ends[live]
             if not len(rows):
-                return cls(source, field, len(starts), *_stack(steps))
-            if len(steps) >= MAX_COLUMN_STEPS:
+                row, number, wire, a, b = (np.concatenate(column) for column in zip(*steps, strict=True))
+                return cls(source, field, len(starts), row, number, wire, a, b)
+            if len(steps) > MAX_COLUMN_STEPS:
                 raise source.fail(field, int(at[0]), f"more than {MAX_COLUMN_STEPS} fields in one message")
             number, wire, a, b, at = _step(source, data, at, ends, field)
             steps.append((rows.astype(np.int32), number, wire, a, b))
@@ -267,6 +271,12 @@ def varints(source: Source, data: NDArray[np.uint8], at: Ints, ends: Ints, field
     raise source.fail(field, int(at[open_][0]), "a number that does not end")
 
 
+def _nothing() -> _Step:
+    """No fields, in the right types."""
+    none = np.zeros(0, np.int32)
+    return none, none, np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.int64)
+
+
 def _step(
     source: Source, data: NDArray[np.uint8], at: Ints, ends: Ints, field: str
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8], Uints, Ints, Ints]:
@@ -297,10 +307,3 @@ def _fixed(data: NDArray[np.uint8], at: Ints, width: int) -> Uints:
     parts = data[at[:, None] + np.arange(width)].astype(np.uint64)
     shifted: Uints = parts << (8 * np.arange(width)).astype(np.uint64)
     return np.bitwise_or.reduce(shifted, axis=1) if len(at) else np.zeros(0, np.uint64)
-
-
-def _stack(steps: list[tuple[NDArray[np.generic], ...]]) -> tuple[NDArray[np.generic], ...]:
-    """The columns of all steps, one below the other; empty ones of the right types without steps."""
-    if not steps:
-        return tuple(np.zeros(0, kind) for kind in (np.int32, np.int32, np.uint8, np.uint64, np.int64))
-    return tuple(np.concatenate(column) for column in zip(*steps, strict=True))

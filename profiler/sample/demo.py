@@ -94,16 +94,59 @@ def _line(text: str, turn: int = 0) -> int:
 def _tile(build: _Builder, tile: int, moving: int) -> None:
     """One tile: load, multiply, softmax, store."""
     scores = _SCORES + 2048 * (tile % 2)
-    load = build.run(_SYNC, e.dma(_HBM + tile * 0x8000, _SBUF + _WEIGHTS, 256, 8 + tile), f"load-{tile}", _line("dst=stationary"), 60)
+    load = build.run(
+        _SYNC, e.dma(_HBM + tile * 0x8000, _SBUF + _WEIGHTS, 256, 8 + tile), f"load-{tile}", _line("dst=stationary"), 60
+    )
     build.transfer(load, 256, 24)
-    weights = build.run(_TENSOR, e.load_weights(_WEIGHTS, wait=(8 + tile, 16)), f"matmul-{tile}", _line("nc_matmul"), 64, (load,))
-    product = build.run(_TENSOR, e.matmul(_MOVING, scores, 512, signal=5), f"matmul-{tile}", _line("nc_matmul"), 220, (weights, moving))
-    largest = build.run(_VECTOR, e.reduce(scores, _ROWS, 512, add=False, negate=True, wait=(5, tile + 1), signal=6), f"max-{tile}", _line("nl.maximum"), 590, (product,))
-    powers = build.run(_SCALAR, e.exp(scores, _POWERS, 512, _ROWS, signal=4), f"exp-{tile}", _line("nl.exp"), 690, (largest, product))
-    total = build.run(_VECTOR, e.reduce(_POWERS, _ROWS + 4, 512, add=True, wait=(4, tile + 1), signal=6), f"sum-{tile}", _line("nl.add"), 590, (powers,))
-    share = build.run(_VECTOR, e.reciprocal(_ROWS + 4, _ROWS + 8, 1, signal=6), f"share-{tile}", _line("nisa.reciprocal"), 70, (total,))
-    scaled = build.run(_VECTOR, e.multiply(_POWERS, _POWERS, 512, _ROWS + 8, signal=6), f"scale-{tile}", _line("tensor_scalar"), 580, (share,))
-    store = build.run(_SYNC, e.dma(_SBUF + _POWERS, _HBM + 0x100000 + tile * 0x40000, 2048, 16 + tile), f"store-{tile}", _line("dst=out"), 60, (scaled,))
+    weights = build.run(
+        _TENSOR, e.load_weights(_WEIGHTS, wait=(8 + tile, 16)), f"matmul-{tile}", _line("nc_matmul"), 64, (load,)
+    )
+    product = build.run(
+        _TENSOR, e.matmul(_MOVING, scores, 512, signal=5), f"matmul-{tile}", _line("nc_matmul"), 220, (weights, moving)
+    )
+    largest = build.run(
+        _VECTOR,
+        e.reduce(scores, _ROWS, 512, add=False, negate=True, wait=(5, tile + 1), signal=6),
+        f"max-{tile}",
+        _line("nl.maximum"),
+        590,
+        (product,),
+    )
+    powers = build.run(
+        _SCALAR, e.exp(scores, _POWERS, 512, _ROWS, signal=4), f"exp-{tile}", _line("nl.exp"), 690, (largest, product)
+    )
+    total = build.run(
+        _VECTOR,
+        e.reduce(_POWERS, _ROWS + 4, 512, add=True, wait=(4, tile + 1), signal=6),
+        f"sum-{tile}",
+        _line("nl.add"),
+        590,
+        (powers,),
+    )
+    share = build.run(
+        _VECTOR,
+        e.reciprocal(_ROWS + 4, _ROWS + 8, 1, signal=6),
+        f"share-{tile}",
+        _line("nisa.reciprocal"),
+        70,
+        (total,),
+    )
+    scaled = build.run(
+        _VECTOR,
+        e.multiply(_POWERS, _POWERS, 512, _ROWS + 8, signal=6),
+        f"scale-{tile}",
+        _line("tensor_scalar"),
+        580,
+        (share,),
+    )
+    store = build.run(
+        _SYNC,
+        e.dma(_SBUF + _POWERS, _HBM + 0x100000 + tile * 0x40000, 2048, 16 + tile),
+        f"store-{tile}",
+        _line("dst=out"),
+        60,
+        (scaled,),
+    )
     build.transfer(store, 2048, 160)
 
 
@@ -130,6 +173,8 @@ def _semaphores(build: _Builder) -> pl.DataFrame:
     """Every engine that counts a semaphore up when an instruction is done: tensor 5, vector 6, scalar 4."""
     rows = []
     for engine, index in ((_TENSOR, 5), (_VECTOR, 6), (_SCALAR, 4)):
-        ends = np.sort([end for which, pc, _, end, _ in build.executed if which == engine and build.programs[which][pc].image[7]])
+        ends = np.sort(
+            [end for which, pc, _, end, _ in build.executed if which == engine and build.programs[which][pc].image[7]]
+        )
         rows += [(int(end), index, value + 1) for value, end in enumerate(ends)]
     return pl.DataFrame(sorted(rows), {"t": pl.Int64, "index": pl.Int64, "value": pl.Int64}, orient="row")

@@ -47,7 +47,9 @@ def matmul(
     return bytes(out)
 
 
-def _four_axes(opcode: int, src: int, dst: int, counts: tuple[int, int], dtypes: tuple[int, int], out: bytearray) -> None:
+def _four_axes(
+    opcode: int, src: int, dst: int, counts: tuple[int, int], dtypes: tuple[int, int], out: bytearray
+) -> None:
     """Source and destination of COPY, CAST, RECIPROCAL and TENSOR_REDUCE."""
     out[0] = opcode
     _pattern(out, 12, src, (1, 1, 1, 1), (counts[0], 1, 1, 1))
@@ -55,7 +57,14 @@ def _four_axes(opcode: int, src: int, dst: int, counts: tuple[int, int], dtypes:
     out[32], out[33], out[34] = *dtypes, 128
 
 
-def copy(src: int, dst: int, free: int, dtypes: tuple[int, int] = (FP32, FP32), wait: tuple[int, int] | None = None, signal: int | None = None) -> bytes:
+def copy(
+    src: int,
+    dst: int,
+    free: int,
+    dtypes: tuple[int, int] = (FP32, FP32),
+    wait: tuple[int, int] | None = None,
+    signal: int | None = None,
+) -> bytes:
     """COPY, or CAST between two data types."""
     out = _blank(0, wait, signal)
     _four_axes(0x46 if dtypes[0] == dtypes[1] else 0x47, src, dst, (free, free), dtypes, out)
@@ -86,7 +95,9 @@ def _three_axes(src: int, dst: int, free: int, out: bytearray) -> None:
     out[33], out[34] = FP32, 128
 
 
-def exp(src: int, dst: int, free: int, bias: int, wait: tuple[int, int] | None = None, signal: int | None = None) -> bytes:
+def exp(
+    src: int, dst: int, free: int, bias: int, wait: tuple[int, int] | None = None, signal: int | None = None
+) -> bytes:
     """ACTIVATE with EXP."""
     out = _blank(0x21, wait, signal)
     _three_axes(src, dst, free, out)
@@ -96,7 +107,9 @@ def exp(src: int, dst: int, free: int, bias: int, wait: tuple[int, int] | None =
     return bytes(out)
 
 
-def multiply(src: int, dst: int, free: int, by: int, wait: tuple[int, int] | None = None, signal: int | None = None) -> bytes:
+def multiply(
+    src: int, dst: int, free: int, by: int, wait: tuple[int, int] | None = None, signal: int | None = None
+) -> bytes:
     """TENSOR_SCALAR: multiply each row by a number of its partition."""
     out = _blank(0x43, wait, signal)
     _three_axes(src, dst, free, out)

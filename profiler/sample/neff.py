@@ -85,6 +85,9 @@ def _entry(op: Op) -> bytes:
     """One BIR instruction."""
     pairs = []
     if op.line is not None:
-        pairs = [message((1, key), (2, value)) for key, value in (("kernel_file", "0"), ("kernel_line", str(op.line)), ("kernel_name", "0"))]
+        pairs = [
+            message((1, key), (2, value))
+            for key, value in (("kernel_file", "0"), ("kernel_line", str(op.line)), ("kernel_name", "0"))
+        ]
     after = [(4, packed(op.after)), (9, packed([4] * len(op.after)))] if op.after else []
     return message((1, op.bir or 0), (2, op.name), *after, *repeated(7, pairs))

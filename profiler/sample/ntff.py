@@ -61,7 +61,7 @@ def _graph(run: Run, core: Core, index: int, version: int, body: _Body) -> bytes
     """One core: its program, queues, clocks and records."""
     nc = 4 + index
     fields: list[tuple[int, Value]] = [(1, f"sg{index:02d}"), (3, nc)]
-    fields += repeated(4, (_code(run, core, engine, version, body) for engine in range(len(ENGINES))))
+    fields += repeated(4, (_code(core, engine, version, body) for engine in range(len(ENGINES))))
     fields += repeated(5, (_patch(core, engine) for engine in range(len(ENGINES))))
     found = {(0, 0): _instructions(run, core, version), (1, 0): _semaphores(run, core, version)}
     found |= {(4, 1): _packets(run, core, version), (5, 0): _throttles(run, core, version)}
@@ -70,7 +70,14 @@ def _graph(run: Run, core: Core, index: int, version: int, body: _Body) -> bytes
         body.sections.extend(sections)
     else:
         fields += repeated(6, sections)
-    fields += repeated(7, (message((1, engine), (2, queue), (3, 2), (4, name), (7, 2)) for queue, name in run.queues for engine in range(64, 80)))
+    fields += repeated(
+        7,
+        (
+            message((1, engine), (2, queue), (3, 2), (4, name), (7, 2))
+            for queue, name in run.queues
+            for engine in range(64, 80)
+        ),
+    )
     clock = message((1, _init(version)), (2, 1), (3, run.tick if version == 4 else 1))
     fields.append((10, message(*((number, clock) for number in range(1, 6)), *repeated(8, [clock] * 16))))
     fields += repeated(11, (message((2, size), (3, name)) for name, size in (("tensor", 1 << 20), ("weight", 1 << 16))))
@@ -82,7 +89,7 @@ def _init(version: int) -> int:
     return 7_000_000 if version == 4 else 0
 
 
-def _time(run: Run, time: np.ndarray, version: int) -> np.ndarray:  # type: ignore[type-arg]
+def _time(run: Run, time: np.ndarray, version: int) -> np.ndarray:
     """Times since the start as readings of the device's clocks."""
     absolute = time.astype(np.int64) + _ORIGIN
     return (absolute // run.tick + _init(version) if version == 4 else absolute).astype(np.uint64)
@@ -93,7 +100,7 @@ def _address(engine: int) -> int:
     return 0x800500000000 + engine * 0x4000000
 
 
-def _code(run: Run, core: Core, engine: int, version: int, body: _Body) -> bytes:
+def _code(core: Core, engine: int, version: int, body: _Body) -> bytes:
     """One engine's program as the device had it: the compiled one between the runtime's own instructions."""
     image = b"".join((*PREAMBLE, *(op.image for op in core.programs[engine]), *EPILOGUE))
     if version < 6:
@@ -113,15 +120,17 @@ def _section(kind: int, block: int, nc: int, data: bytes, version: int, body: _B
     return message((1, kind), (3, block), (5, body.place(data)), (6, len(data)), (7, nc if version >= 6 else 0))
 
 
-def _in_time_order(rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _in_time_order(rows: np.ndarray) -> np.ndarray:
     """Records as the device writes them; at one time an end comes before a start."""
     ends = np.where(rows["a"] >> 24 & 1 == 1, 0, 1)
     return rows[np.lexsort((ends, rows["t"]))]
 
 
-def _instructions(run: Run, core: Core, version: int) -> np.ndarray:  # type: ignore[type-arg]
+def _instructions(run: Run, core: Core, version: int) -> np.ndarray:
     """Starts and ends of instructions, with the preamble's NOTIFY that ends when the execution starts."""
-    first = pl.DataFrame({"engine": [0], "pc": [-1], "start": [-_BEFORE // run.tick * run.tick], "end": [0], "wait": [0]})
+    first = pl.DataFrame(
+        {"engine": [0], "pc": [-1], "start": [-_BEFORE // run.tick * run.tick], "end": [0], "wait": [0]}
+    )
     rows = pl.concat([first, core.executed.cast(first.schema)])
     engine, pc, start, end, wait = (rows[name].to_numpy() for name in ("engine", "pc", "start", "end", "wait"))
     place = np.array([_address(e) >> 6 for e in range(len(ENGINES))])[engine] + pc + len(PREAMBLE)
@@ -131,7 +140,7 @@ def _instructions(run: Run, core: Core, version: int) -> np.ndarray:  # type: ig
     return _in_time_order(np.concatenate([begin, stop]))
 
 
-def _packets(run: Run, core: Core, version: int) -> np.ndarray:  # type: ignore[type-arg]
+def _packets(run: Run, core: Core, version: int) -> np.ndarray:
     """Starts and ends of DMA packets, each ring in order."""
     rows = core.packets
     engine, queue, start, end, size, crc = (rows[name].to_numpy() for name in rows.columns)
@@ -142,16 +151,14 @@ def _packets(run: Run, core: Core, version: int) -> np.ndarray:  # type: ignore[
     return both[np.lexsort((-(both["b"].astype(np.int64) & 15), both["t"]))]
 
 
-def _semaphores(run: Run, core: Core, version: int) -> np.ndarray:  # type: ignore[type-arg]
+def _semaphores(run: Run, core: Core, version: int) -> np.ndarray:
     """Changes of semaphores, as the tensor engine reports them."""
     t, index, value = (core.semaphores[name].to_numpy() for name in core.semaphores.columns)
     code = np.where(value == 0, 0xF9, 0xF3)
     return records(0x87 << 24 | code << 16 | 0x100 | index, value, _time(run, t, version))
 
 
-def _throttles(run: Run, core: Core, version: int) -> np.ndarray:  # type: ignore[type-arg]
+def _throttles(run: Run, core: Core, version: int) -> np.ndarray:
     """Starts of throttle windows."""
     t, k, n, kind = (core.throttles[name].to_numpy() for name in core.throttles.columns)
     return records(0x9E << 24 | n << 16, kind << 8 | k, _time(run, t, version))
-
-

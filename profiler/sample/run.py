@@ -75,7 +75,7 @@ class Run:
     execution: int = 2
 
 
-def records(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def records(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """16-byte records."""
     out = np.zeros(len(a), np.dtype([("a", "<u4"), ("b", "<u4"), ("t", "<u8")]))
     out["a"], out["b"], out["t"] = a, b, t

@@ -1,6 +1,6 @@
 """How long a large NTFF takes to open, and how much memory: real (or sample) records repeated up to a size.
 
-    python tests/benchmarks/ntff_load.py [--mb 50] [--ntff FILE] [--neff FILE]
+python tests/benchmarks/ntff_load.py [--mb 50] [--ntff FILE] [--neff FILE]
 """
 
 from __future__ import annotations
@@ -37,16 +37,24 @@ def repeated(data: bytes, size: int) -> bytes:
     records = sum(s.end - s.start for g in what.graphs for s in g.sections)
     times = max(1, size // records)
     raw = bytearray(data[where.raw :])
-    fields = b"".join(_field(source, *found) for found in walk(source, HEADER_BYTES, where.raw, "top") if found[0] not in (_SECTIONS, _SPAN))
+    fields = b"".join(
+        _field(source, *found)
+        for found in walk(source, HEADER_BYTES, where.raw, "top")
+        if found[0] not in (_SECTIONS, _SPAN)
+    )
     for graph in what.graphs:
         for section in graph.sections:
             rows = np.tile(np.frombuffer(data[section.start : section.end], RECORD), times)
-            rows["t"] += np.repeat(np.arange(times, dtype=np.uint64) * np.uint64(2 * span), (section.end - section.start) // 16)
+            rows["t"] += np.repeat(
+                np.arange(times, dtype=np.uint64) * np.uint64(2 * span), (section.end - section.start) // 16
+            )
             place = message((1, section.kind), (3, section.block), (5, len(raw)), (6, rows.nbytes), (7, section.nc))
             fields += message((_SECTIONS, place))
             raw += rows.tobytes()
-    uuid = Message.parse(source, HEADER_BYTES, where.raw).message(_SPAN).bytes(1)
-    fields += message((_SPAN, message((1, uuid), (2, what.start_ps or 0), (3, (what.start_ps or 0) + 2 * times * span))))
+    uuid = Message.parse(source, HEADER_BYTES, where.raw).message(_SPAN).raw(1)
+    fields += message(
+        (_SPAN, message((1, uuid), (2, what.start_ps or 0), (3, (what.start_ps or 0) + 2 * times * span)))
+    )
     return data[:1] + len(fields).to_bytes(7, "little") + bytes(HEADER_BYTES - 8) + fields + bytes(raw)
 
 
@@ -76,7 +84,9 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         rows = {table: profile.table(table).height for table in profile.names if profile.table(table).height > 1000}
-        sys.stdout.write(f"{path.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s, {peak / 1024:.0f} MB at most ({before / 1024:.0f} before)\n{rows}\n")
+        sys.stdout.write(
+            f"{path.stat().st_size / 1e6:.0f} MB: {seconds:.2f} s, {peak / 1024:.0f} MB at most ({before / 1024:.0f} before)\n{rows}\n"
+        )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def events(source: Source, info: TraceInfo) -> tuple[pl.DataFrame, int]:
     attributes = pl.DataFrame({"row": owner, "key": texts(pairs, 1), "value": texts(pairs, 2)})
     raw = raw.with_columns(pl.Series("flow_id", flow).replace(-1, None)).with_row_index("row").cast({"row": pl.Int64})
     named = pl.col("type").cast(pl.String)
-    raw = raw.with_columns(name=pl.coalesce(named.replace_strict(names, default=None, return_dtype=pl.String), "event_" + named))
+    raw = raw.with_columns(
+        name=pl.coalesce(named.replace_strict(names, default=None, return_dtype=pl.String), "event_" + named)
+    )
     rows, lonely = _paired(raw)
     return _finished(rows, attributes, info), lonely
 
@@ -88,7 +90,9 @@ def _finished(rows: pl.DataFrame, attributes: pl.DataFrame, info: TraceInfo) -> 
 def _as_json(mine: pl.DataFrame) -> pl.DataFrame:
     """All attributes of each event as one JSON object; start and stop of a device reading are told apart."""
     again = pl.int_range(pl.len()).over("id", "key") > 0
-    keyed = mine.with_columns(key=pl.when(again & (pl.col("key") == "nc_timestamp_ns")).then(pl.lit("nc_timestamp_ns_stop")).otherwise("key"))
+    keyed = mine.with_columns(
+        key=pl.when(again & (pl.col("key") == "nc_timestamp_ns")).then(pl.lit("nc_timestamp_ns_stop")).otherwise("key")
+    )
     keyed = keyed.unique(["id", "key"], keep="first", maintain_order=True)
     quoted = keyed.with_columns(_quoted(keyed["key"]), _quoted(keyed["value"]))
     members = quoted.with_columns(member=pl.format("{}: {}", "key", "value"))
@@ -99,4 +103,6 @@ def _as_json(mine: pl.DataFrame) -> pl.DataFrame:
 def _quoted(column: pl.Series) -> pl.Series:
     """Each text as a JSON string, worked out once per distinct text."""
     distinct = column.unique()
-    return column.replace_strict(distinct, pl.Series([json.dumps(text) for text in distinct.to_list()], dtype=pl.String))
+    return column.replace_strict(
+        distinct, pl.Series([json.dumps(text) for text in distinct.to_list()], dtype=pl.String)
+    )

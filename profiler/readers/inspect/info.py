@@ -41,24 +41,24 @@ def trace_info(source: Source | None) -> TraceInfo:
     top = Message.parse(source, field="trace_info")
     host = top.message(7)
     facts = {
-        "trace_format": str(top.int(1)),
+        "trace_format": str(top.number(1)),
         "instance_id": top.text(4),
         "instance_type": top.text(15),
         "host_name": top.text(17),
         "host_cpu": host.text(2),
-        "host_cpu_count": str(host.int(1) or ""),
-        "process_id": str(top.int(2) or ""),
-        "logical_nc_config": str(top.int(16) or ""),
-        "start_unix_ns": str(top.int(11) or ""),
-        "stop_unix_ns": str(top.int(12) or ""),
+        "host_cpu_count": str(host.number(1) or ""),
+        "process_id": str(top.number(2) or ""),
+        "logical_nc_config": str(top.number(16) or ""),
+        "start_unix_ns": str(top.number(11) or ""),
+        "stop_unix_ns": str(top.number(12) or ""),
     }
     tables = {entry.text(1, 256): _names(entry) for entry in top.messages(10, 256)}
     facts |= {f"model_{number}": name for number, name in tables.get(MODEL_NAMES, {}).items()}
     return TraceInfo(
-        format=top.int(1),
+        format=top.number(1),
         pid=top.numbers[2][-1] if 2 in top.numbers else None,
         events=top.numbers[14][-1] if 14 in top.numbers else None,
-        memory_bytes=host.int(3) or None,
+        memory_bytes=host.number(3) or None,
         instance_id=top.text(4),
         facts={key: value for key, value in facts.items() if value},
         tables=tables,
@@ -67,4 +67,4 @@ def trace_info(source: Source | None) -> TraceInfo:
 
 def _names(table: Message) -> dict[int, str]:
     """One table of names."""
-    return {entry.int(1): entry.text(2) for entry in table.messages(2, _MAX_NAMES)}
+    return {entry.number(1): entry.text(2) for entry in table.messages(2, _MAX_NAMES)}

@@ -33,12 +33,16 @@ def framework_events(source: Source) -> pl.DataFrame:
     if not {"ph", "name", "ts"} <= set(rows.columns):
         return pl.DataFrame()
     rows = rows.select(
-        pl.col(name).cast(dtype, strict=False) if name in rows.columns and not rows.schema[name].is_nested() else pl.lit(None, dtype).alias(name)
+        pl.col(name).cast(dtype, strict=False)
+        if name in rows.columns and not rows.schema[name].is_nested()
+        else pl.lit(None, dtype).alias(name)
         for name, dtype in _NEEDED.items()
     )
     rows = rows.filter((pl.col("ph") == "X") & pl.col("ts").is_finite() & (pl.col("ts").abs() < 1e15))
     base = _base(data)
-    length = pl.when((pl.col("dur") >= 0) & (pl.col("dur") < 1e15)).then((pl.col("dur") * 1000).round().cast(pl.Int64, strict=False))
+    length = pl.when((pl.col("dur") >= 0) & (pl.col("dur") < 1e15)).then(
+        (pl.col("dur") * 1000).round().cast(pl.Int64, strict=False)
+    )
     begin = (pl.col("ts") * 1000).round().cast(pl.Int64, strict=False) + base
     return rows.select(
         "name",

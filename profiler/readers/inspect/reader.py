@@ -29,7 +29,9 @@ def read(path: Path, source_root: Path | None = None) -> Profile:  # noqa: ARG00
         InputError: none of these files is there, or one is damaged.
     """
     if not any((path / name).is_file() for name in MARKERS):
-        raise InputError(f"{path}: not an inspect folder", values=f"file {path}", rule="it holds ntrace.pb or trace_info.pb")
+        raise InputError(
+            f"{path}: not an inspect folder", values=f"file {path}", rule="it holds ntrace.pb or trace_info.pb"
+        )
     info = trace_info(source_of(path / "trace_info.pb"))
     notes = []
     parts = []
@@ -47,7 +49,9 @@ def read(path: Path, source_root: Path | None = None) -> Profile:  # noqa: ARG00
     if source := source_of(path / "host_mem.pb"):
         tables["HostMemUsage"] = host_memory(source, info)
     facts = dict(info.facts)
-    tables["Metadata"] = pl.DataFrame({"key": list(facts), "value": list(facts.values())}, {"key": pl.String, "value": pl.String})
+    tables["Metadata"] = pl.DataFrame(
+        {"key": list(facts), "value": list(facts.values())}, {"key": pl.String, "value": pl.String}
+    )
     kept = {name: frame for name, frame in tables.items() if frame.height}
     return Profile.build(kept, Origin("inspect", str(path)), tuple(notes))
 
@@ -65,7 +69,9 @@ def _event_notes(found: pl.DataFrame, lonely: int) -> list[str]:
     """What is missing among the events."""
     notes = []
     if lonely:
-        notes.append(f"{lonely} starts or stops of runtime events have no partner: the trace was cut or events were lost")
+        notes.append(
+            f"{lonely} starts or stops of runtime events have no partner: the trace was cut or events were lost"
+        )
     if found["name"].str.starts_with("event_").any():
         notes.append("events without a name in trace_info.pb are shown by number")
     return notes

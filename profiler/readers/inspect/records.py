@@ -29,7 +29,9 @@ def records(source: Source, field: str) -> Columns:
         InputError: a length beyond the end of the file, or a malformed message.
     """
     data, end = source.data, len(source.data)
-    starts, ends, at = [], [], 0
+    starts: list[int] = []
+    ends: list[int] = []
+    at = 0
     while at < end:
         length = int.from_bytes(data[at : at + _LENGTH], "little")
         if end - at < _LENGTH or length > end - at - _LENGTH:

@@ -73,7 +73,10 @@ def header(source: Source) -> Header:
         InputError: not a NEFF, or cut short.
     """
     data = source.data
-    number = lambda at, size=8: int.from_bytes(data[at : at + size], "little")  # noqa: E731
+
+    def number(at: int) -> int:
+        return int.from_bytes(data[at : at + 8], "little")
+
     if len(data) < HEADER_BYTES or number(0) != 2 or number(8) != HEADER_BYTES:
         raise source.fail("package version", 0, "not a NEFF of package version 2")
     if number(16) > len(data) - HEADER_BYTES:

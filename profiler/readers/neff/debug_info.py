@@ -17,7 +17,7 @@ from ..wire import Columns, Message, Source
 
 Ints = NDArray[np.int64]
 DEPENDENCE = {1: "ORDERED", 2: "ANTI_DEPENDENCE", 3: "OUTPUT_DEPENDENCE", 4: "FLOW_DEPENDENCE"}
-BIR_SCHEMA = {
+BIR_SCHEMA: dict[str, type[pl.DataType]] = {
     "raw_bir_id": pl.Int64,
     "bir_instruction_name": pl.String,
     "file": pl.String,
@@ -58,7 +58,9 @@ def engine_debug(asm: Source | None, backend: Source | None) -> EngineDebug:
     start, end = rows.spans(2)
     frame = pl.DataFrame({"raw_bir_id": ids, "bir_instruction_name": _texts(backend, start, end)})
     frame = frame.with_columns(*_sources(top, rows)).unique("raw_bir_id", keep="first", maintain_order=True)
-    return EngineDebug(bir, frame.cast(BIR_SCHEMA), _dependences(rows, ids))
+    return EngineDebug(
+        bir, frame.select(pl.col(name).cast(dtype) for name, dtype in BIR_SCHEMA.items()), _dependences(rows, ids)
+    )
 
 
 def _bir_ids(top: Message) -> Ints:
@@ -105,7 +107,7 @@ def _named(names: tuple[str, ...], index: Ints) -> pl.Series:
 
 def _equals(data: NDArray[np.uint8], start: Ints, end: Ints, word: bytes) -> NDArray[np.bool_]:
     """Whether each span holds exactly `word`."""
-    out = end - start == len(word)
+    out: NDArray[np.bool_] = end - start == len(word)
     at = start[out][:, None] + np.arange(len(word))
     out[out] = (data[at] == np.frombuffer(word, np.uint8)).all(axis=1)
     return out

@@ -138,15 +138,15 @@ def queue_name(name: str) -> str:
 def _tensors(maps: Mapping[str, Mapping[str, object]]) -> pl.DataFrame:
     """One row per tensor of the program, from the first core that names it."""
     rows: dict[str, dict[str, object]] = {}
-    for core, entries in maps.items():
+    for entries in maps.values():
         for name, entry in entries.items():
             if isinstance(entry, dict) and name not in rows:
-                rows[name] = _tensor(name, core, entry)
+                rows[name] = _tensor(name, entry)
     schema = {"variable_name": pl.String, "type": pl.String, "format": pl.String, "shape": pl.String, "size": pl.Int64}
     return pl.DataFrame(list(rows.values()), schema=schema)
 
 
-def _tensor(name: str, core: str, entry: Mapping[str, object]) -> dict[str, object]:
+def _tensor(name: str, entry: Mapping[str, object]) -> dict[str, object]:
     """One row of TensorInfo; a constant is a weight and its name is turned round, as the vendor's tool shows it."""
     shape = entry.get("sim_shape")
     sizes = [n for n in shape if isinstance(n, int) and 0 <= n < 1 << 40] if isinstance(shape, list) else []

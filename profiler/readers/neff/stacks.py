@@ -118,7 +118,9 @@ def _enter(kind: str, body: Mapping[str, object], above: _Above, rows: _Rows) ->
         return _Above(len(rows.frames) - 1, above.iteration, str(file) if file else None)
     if kind == "iter":
         value = _int(body.get("val"))
-        rows.iterations.append((len(rows.iterations), str(body.get("var", "")), value, above.iteration, above.file, line))
+        rows.iterations.append(
+            (len(rows.iterations), str(body.get("var", "")), value, above.iteration, above.file, line)
+        )
         return _Above(above.frame, len(rows.iterations) - 1, above.file)
     return above
 

@@ -21,6 +21,7 @@ def to_ps(ticks: NDArray[np.uint64], owner: NDArray[np.int64], clocks: tuple[Clo
     Args:
         ticks: readings.
         owner: index into `clocks` of the unit that took each reading; beyond it, the reading stays as it is.
+        clocks: one per unit.
     """
     plain = ticks.view(np.int64)
     if all(clock == Clock(0, 1, 1) for clock in clocks):

@@ -41,7 +41,9 @@ class Executed:
 
     def take(self, keep: NDArray[np.bool_]) -> Executed:
         """The rows of a mask."""
-        return Executed(*(column[keep] for column in (self.engine, self.pc, self.start, self.end, self.wait)), self.unpaired)
+        columns = (self.engine, self.pc, self.start, self.end, self.wait)
+        engine, pc, start, end, wait = (column[keep] for column in columns)
+        return Executed(engine, pc, start, end, wait, self.unpaired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Packets:
     def take(self, keep: NDArray[np.bool_]) -> Packets:
         """The rows of a mask."""
         columns = (self.engine, self.queue, self.start, self.end, self.size, self.crc)
-        return Packets(*(column[keep] for column in columns), self.unpaired)
+        engine, queue, start, end, size, crc = (column[keep] for column in columns)
+        return Packets(engine, queue, start, end, size, crc, self.unpaired)
 
 
 def executed(source: Source, graph: Graph) -> Executed:
@@ -73,7 +76,7 @@ def executed(source: Source, graph: Graph) -> Executed:
     known = (code >= _FIRST_CODE) & (code < _FIRST_CODE + 4 * len(ENGINES)) & ((code & 3) < 2)
     found, a, code = found[known], a[known], code[known]
     engine = (code - _FIRST_CODE) >> 2
-    first, last = pairs((engine << 21).astype(np.uint32) | (a & _PC_MASK), (code & 1) == 1)
+    first, last = pairs((engine << 21 | (a & _PC_MASK)).astype(np.uint32), (code & 1) == 1)
     engine = engine[first]
     address = np.array([graph.code[e].address >> 6 if e in graph.code else 0 for e in range(len(ENGINES))], np.uint64)
     size = np.array([graph.code[e].size if e in graph.code else 0 for e in range(len(ENGINES))])

@@ -66,17 +66,18 @@ def _product(image: Image, offsets: tuple[int, ...]) -> Ints:
     """The product of 16-bit counts."""
     out = np.ones(len(image), np.int64)
     for at in offsets:
-        out = out * image.int(at, "u2")
+        out = out * image.ints(at, "u2")
     return out
 
 
 def _onchip(image: Image, address: int, counts: tuple[int, ...], dtype: Ints, way: str) -> tuple[Move, ...]:
     """Bytes per partition of an on-chip access pattern, to SBUF or PSUM by address."""
-    psum = image.int(address, "u4") >= _PSUM_START
+    psum = image.ints(address, "u4") >= _PSUM_START
     width = _size(dtype)
     size = _product(image, counts) * width
     return tuple(
-        Move(f"{memory}_{way}_bytes", size, (psum == inside) & (width > 0)) for memory, inside in (("psum", True), ("sbuf", False))
+        Move(f"{memory}_{way}_bytes", size, (psum == inside) & (width > 0))
+        for memory, inside in (("psum", True), ("sbuf", False))
     )
 
 
@@ -84,36 +85,38 @@ def _pattern(image: Image, address: int, axes: int) -> pl.Series:
     """`0x2000[1,0,0][512,1,1]`: start, strides and counts, as they follow one another."""
     strides = [address + 4 + 2 * axis for axis in range(axes)]
     counts = [address + 4 + 2 * (axes + axis) for axis in range(axes)]
-    where = hexadecimal(image.int(address, "u4"))
+    where = hexadecimal(image.ints(address, "u4"))
     return joined(where, bracketed(image, strides, "i2"), bracketed(image, counts, "u2"))
 
 
 def _transpose(image: Image) -> dict[str, pl.Series]:
     """REGULAR or TRANSPOSE, of the tensor engine."""
-    return {"tensor_instruction_type": named(image.int(34, "u1"), {0: "REGULAR", 1: "TRANSPOSE"})}
+    return {"tensor_instruction_type": named(image.ints(34, "u1"), {0: "REGULAR", 1: "TRANSPOSE"})}
 
 
 def _tile(image: Image) -> pl.Series:
     """The part of the array in use. The order of unequal numbers is not known, so only a full array has a text."""
-    return named(image.int(38, "u2"), {0x8080: "128*128"})
+    return named(image.ints(38, "u2"), {0x8080: "128*128"})
 
 
 def _ldweights(image: Image) -> Meaning:
-    dtype = image.int(32, "u1")
-    mode = named(image.int(33, "u1"), _FP32_MODE)
-    way = named(image.int(34, "u1"), {0: "DISABLED", 1: "ENABLED"})
-    body = joined(mode, "transpose_mode=", way, " src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " ", _tile(image), " ")
+    dtype = image.ints(32, "u1")
+    mode = named(image.ints(33, "u1"), _FP32_MODE)
+    way = named(image.ints(34, "u1"), {0: "DISABLED", 1: "ENABLED"})
+    body = joined(
+        mode, "transpose_mode=", way, " src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " ", _tile(image), " "
+    )
     return Meaning(body, _onchip(image, 16, (26, 28, 30), dtype, "read"), _transpose(image))
 
 
 def _matmul(image: Image) -> Meaning:
-    dtype = image.int(32, "u1")
+    dtype = image.ints(32, "u1")
     body = joined(
-        "acc_flags=", decimal(image.int(43, "u1")), " ", named(image.int(33, "u1"), _FP32_MODE),
+        "acc_flags=", decimal(image.ints(43, "u1")), " ", named(image.ints(33, "u1"), _FP32_MODE),
         "src=", named(dtype, DTYPES), "@", _pattern(image, 16, 3), " dst=", _pattern(image, 48, 3), " ", _tile(image), " ",
     )  # fmt: skip
-    elements = _product(image, (26, 28, 30)) * image.int(38, "u1") * image.int(39, "u1")
-    transposed = image.int(34, "u1") == 1
+    elements = _product(image, (26, 28, 30)) * image.ints(38, "u1") * image.ints(39, "u1")
+    transposed = image.ints(34, "u1") == 1
     columns = _transpose(image) | {
         "tensor_elements": pl.Series(elements),
         "raw_flops": pl.Series(2 * elements),
@@ -125,37 +128,37 @@ def _matmul(image: Image) -> Meaning:
 
 def _elementwise(image: Image, operation: str | pl.Series = "") -> Meaning:
     """COPY, CAST, RECIPROCAL and, with an operation, TENSOR_REDUCE: four axes in, four axes out."""
-    src, dst = image.int(32, "u1"), image.int(33, "u1")
+    src, dst = image.ints(32, "u1"), image.ints(33, "u1")
     body = joined(
         operation, "src=", named(src, DTYPES), "@", _pattern(image, 12, 4),
-        " dst=", named(dst, DTYPES), "@", _pattern(image, 44, 4), " channels=", decimal(image.int(34, "u1")), " ",
+        " dst=", named(dst, DTYPES), "@", _pattern(image, 44, 4), " channels=", decimal(image.ints(34, "u1")), " ",
     )  # fmt: skip
     moves = _onchip(image, 12, (24, 26, 28, 30), src, "read") + _onchip(image, 44, (56, 58, 60, 62), dst, "write")
     return Meaning(body, moves)
 
 
 def _reduce(image: Image) -> Meaning:
-    negated = named(image.int(35, "u1"), {0: "", 1: "negated=1 "})
-    axis = named(image.int(37, "u1"), {2: "X"})
-    return _elementwise(image, joined("op=", named(image.int(36, "u1"), _ALU), " dim=", axis, " ", negated))
+    negated = named(image.ints(35, "u1"), {0: "", 1: "negated=1 "})
+    axis = named(image.ints(37, "u1"), {2: "X"})
+    return _elementwise(image, joined("op=", named(image.ints(36, "u1"), _ALU), " dim=", axis, " ", negated))
 
 
 def _three_axes(image: Image, src: Ints, before: pl.Series, after: str | pl.Series) -> Meaning:
     """ACTIVATE and TENSOR_SCALAR: three axes in, three axes out."""
-    dst = image.int(33, "u1")
+    dst = image.ints(33, "u1")
     body = joined(
         before, " src=", named(src, DTYPES), "@", _pattern(image, 16, 3),
-        " dst=", named(dst, DTYPES), "@", _pattern(image, 48, 3), " channels=", decimal(image.int(34, "u1")), " ", after,
+        " dst=", named(dst, DTYPES), "@", _pattern(image, 48, 3), " channels=", decimal(image.ints(34, "u1")), " ", after,
     )  # fmt: skip
     moves = _onchip(image, 16, (26, 28, 30), src, "read") + _onchip(image, 48, (58, 60, 62), dst, "write")
     return Meaning(body, moves)
 
 
 def _activate(image: Image) -> Meaning:
-    types = image.int(32, "u1")
-    function = named(image.int(35, "u1"), ACTIVATIONS)
+    types = image.ints(32, "u1")
+    function = named(image.ints(35, "u1"), ACTIVATIONS)
     bias = named(types >> 4, DTYPES)
-    before = joined(function, " bias_ptr=", bias, "@", hexadecimal(image.int(40, "u4")))
+    before = joined(function, " bias_ptr=", bias, "@", hexadecimal(image.ints(40, "u4")))
     scale, imm = (texts(image.number(at, "f4"), lambda value: f"{value:f}") for at in (36, 44))
     after = joined("scale=", scale, " imm=", imm, " accumulator_cmd=IDLE")
     meaning = _three_axes(image, types & 15, before, after)
@@ -163,18 +166,18 @@ def _activate(image: Image) -> Meaning:
 
 
 def _tensor_scalar(image: Image) -> Meaning:
-    first, second = (named(image.int(at, "u1"), _ALU) for at in (36, 37))
+    first, second = (named(image.ints(at, "u1"), _ALU) for at in (36, 37))
     before = joined(
-        "ops=", first, ",", second, " imm=", hexadecimal(image.int(40, "u4")), ",0 imm_src=PTR,INSTRUCTION"
+        "ops=", first, ",", second, " imm=", hexadecimal(image.ints(40, "u4")), ",0 imm_src=PTR,INSTRUCTION"
     )
-    return _three_axes(image, image.int(32, "u1"), before, "")
+    return _three_axes(image, image.ints(32, "u1"), before, "")
 
 
 def _dma(image: Image) -> Meaning:
     sides = [_dma_side(image, "src", 16, 24, 32), _dma_side(image, "dst", 40, 48, 56)]
     body = joined(
-        "semaphore=", decimal(image.int(13, "u1")), " sem_increment=", decimal(image.int(14, "u1")),
-        "  src_elem_size=", decimal(image.int(36, "u2")), " dst_elem_size=", decimal(image.int(60, "u2")),
+        "semaphore=", decimal(image.ints(13, "u1")), " sem_increment=", decimal(image.ints(14, "u1")),
+        "  src_elem_size=", decimal(image.ints(36, "u2")), " dst_elem_size=", decimal(image.ints(60, "u2")),
         " src_pattern=", sides[0].pattern, " dst_pattern=", sides[1].pattern,
         " ", sides[0].place, " ", sides[1].place, _cast(image), " compute_op=NONE ",
     )  # fmt: skip
@@ -192,7 +195,7 @@ def _dma(image: Image) -> Meaning:
 
 def _cast(image: Image) -> pl.Series:
     """The data types of a DMA that converts, else nothing."""
-    src, dst = image.int(62, "u1"), image.int(63, "u1")
+    src, dst = image.ints(62, "u1"), image.ints(63, "u1")
     cast = joined(" in_dtype=", named(src, DTYPES), " out_dtype=", named(dst, DTYPES))
     return cast.zip_with(pl.Series(src != dst), pl.Series([""], dtype=pl.String).new_from_index(0, len(image)))
 
@@ -209,20 +212,18 @@ class _Side:
 def _dma_side(image: Image, name: str, address: int, strides: int, counts: int) -> _Side:
     """An address, or an offset into a row of the table that the program fills at run time (tensors in HBM)."""
     where = image.number(address, "u8").astype(np.uint64)
-    table = image.int(address + 6, "u2") == _TABLE
+    table = image.ints(address + 6, "u2") == _TABLE
     direct = joined(f"{name}_addr_imm=", hexadecimal(where), f" {name}_shape_reg=0")
-    offset, index = hexadecimal(image.int(address, "u4")), decimal(image.int(address + 4, "u2"))
+    offset, index = hexadecimal(image.ints(address, "u4")), decimal(image.ints(address + 4, "u2"))
     indirect = joined(f"{name}_table_offset_imm=", offset, f" {name}_table_index=", index, f" {name}_shape_reg=0")
-    pattern = joined(
-        bracketed(image, (strides, strides + 4), "i4"), bracketed(image, (counts, counts + 2), "u2")
-    )
+    pattern = joined(bracketed(image, (strides, strides + 4), "i4"), bracketed(image, (counts, counts + 2), "u2"))
     region = (where >> np.uint64(32)) & np.uint64(0xFF)
     place = indirect.zip_with(pl.Series(table), direct)
     return _Side(place, pattern, ~table & (region == 0x20))
 
 
 def _write(image: Image) -> Meaning:
-    two = image.int(13, "u1") == 4
+    two = image.ints(13, "u1") == 4
     data, dst = (joined(hexadecimal(image.number(at, "u8"))) for at in (32, 16))
     more_data, more_dst = (joined(",", hexadecimal(image.number(at, "u8"))) for at in (40, 24))
     both = pl.Series(two)
@@ -235,32 +236,32 @@ def _write(image: Image) -> Meaning:
 
 
 def _tensor_load(image: Image) -> Meaning:
-    two = image.int(14, "u1") == 2
-    first, second = (joined("$R[", decimal(image.int(at, "u1") & 0xFF), "]") for at in (32, 33))
+    two = image.ints(14, "u1") == 2
+    first, second = (joined("$R[", decimal(image.ints(at, "u1") & 0xFF), "]") for at in (32, 33))
     registers = joined(first, ",", second).zip_with(pl.Series(two), first)
     where = hexadecimal(image.number(16, "u8"))
-    stride = decimal(image.int(24, "i4"))
-    count = decimal(image.int(14, "u1"))
+    stride = decimal(image.ints(24, "i4"))
+    count = decimal(image.ints(14, "u1"))
     return Meaning(joined("addr=uint32@", where, "[", stride, ",0][", count, ",1] data=", registers, " "))
 
 
 def _branch(image: Image) -> Meaning:
-    always = pl.Series(image.int(12, "u1") == 0)
-    label = decimal(image.int(48, "u4"))
+    always = pl.Series(image.ints(12, "u1") == 0)
+    label = decimal(image.ints(48, "u4"))
     either = joined("cmp_op=ALWAYS label_id=", label, " debugHint=2")
     equal = joined("cmp_op=EQ dtype=int32 cmp0=$R[0] cmp1=0 label_id=", label, " ")
-    kind = image.int(3, "u1") << 16 | image.int(12, "u1") << 8 | image.int(13, "u1")
+    kind = image.ints(3, "u1") << 16 | image.ints(12, "u1") << 8 | image.ints(13, "u1")
     seen = named(kind, {0x000308: "", 0x020000: ""})
     return Meaning(joined(either.zip_with(always, equal), seen))
 
 
 def _range_clear(image: Image) -> Meaning:
-    first, last = (decimal(image.int(at, "u1")) for at in (13, 14))
+    first, last = (decimal(image.ints(at, "u1")) for at in (13, 14))
     return Meaning(joined("mode=SEMAPHORE_ZERO first=", first, " last=", last, " "))
 
 
 def _notify(image: Image) -> Meaning:
-    return Meaning(joined(" hint=", decimal(image.int(36, "u1")), " notification=EXPLICIT  trace=START "))
+    return Meaning(joined(" hint=", decimal(image.ints(36, "u1")), " notification=EXPLICIT  trace=START "))
 
 
 def _constant(text: str) -> Callable[[Image], Meaning]:
@@ -269,11 +270,11 @@ def _constant(text: str) -> Callable[[Image], Meaning]:
 
 
 def _nop(image: Image) -> Meaning:
-    return Meaning(joined("cycle=", decimal(image.int(12, "u1")), " "))
+    return Meaning(joined("cycle=", decimal(image.ints(12, "u1")), " "))
 
 
 def _ordering(image: Image) -> Meaning:
-    return Meaning(joined("ordering_mode=", named(image.int(12, "u1"), {0: "relaxed", 1: "strict"}), " "))
+    return Meaning(joined("ordering_mode=", named(image.ints(12, "u1"), {0: "relaxed", 1: "strict"}), " "))
 
 
 def _table_load(image: Image) -> Meaning:

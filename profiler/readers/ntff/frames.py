@@ -52,7 +52,9 @@ def _spans(window: Window, start: Ints, end: Ints) -> dict[str, NDArray[np.float
     return {"start_ts": window.ns(start), "end_ts": window.ns(end), "duration_ns": ns(end - start)}
 
 
-def instructions(ran: Executed, core: int, window: Window, table: ProgramTable, clock_ghz: float | None) -> pl.DataFrame:
+def instructions(
+    ran: Executed, core: int, window: Window, table: ProgramTable, clock_ghz: float | None
+) -> pl.DataFrame:
     """Instruction rows of one core, in order of start. Ids are given later, over all cores."""
     ran = ran.take(window.holds(ran.start, ran.end) & (ran.pc >= 0))
     order = np.argsort(ran.start, kind="stable")
@@ -130,7 +132,9 @@ def _rings(graph: Graph) -> pl.DataFrame:
 
 def _kind(name: str) -> str | None:
     """software_dynamic or hardware_dynamic, from the queue's name."""
-    return {"Dynamic": "software_dynamic", "DynamicHW": "hardware_dynamic"}.get("Dynamic" + name.rpartition("Dynamic")[2] if "Dynamic" in name else "")
+    return {"Dynamic": "software_dynamic", "DynamicHW": "hardware_dynamic"}.get(
+        "Dynamic" + name.rpartition("Dynamic")[2] if "Dynamic" in name else ""
+    )
 
 
 def semaphores(changes: tuple[Ints, Ints, Ints], graph: Graph, window: Window, neff: Neff | None) -> pl.DataFrame:
@@ -165,7 +169,14 @@ def queues(graph: Graph) -> pl.DataFrame:
     """DmaQueuesInfo: one row per queue name, with its last engine, as the vendor's table has it."""
     last = {queue.name: queue for queue in graph.queues}
     rows = [
-        (queue_name(q.name), _QUEUE_TYPES.get(q.type), graph.core, q.index, q.engine, q.channel if q.channel >= 0 else None)
+        (
+            queue_name(q.name),
+            _QUEUE_TYPES.get(q.type),
+            graph.core,
+            q.index,
+            q.engine,
+            q.channel if q.channel >= 0 else None,
+        )
         for q in last.values()
     ]
     schema = {
@@ -179,4 +190,6 @@ def memory(graph: Graph) -> pl.DataFrame:
     """HbmUsageSummaryByType of one core, with the vendor's names and its total."""
     rows = [(graph.nc, _MEMORY.get(name, name), size) for _, size, name in graph.memory if name]
     rows += [(graph.nc, "Total", sum(size for *_, size in rows))] if rows else []
-    return pl.DataFrame(rows, {"neuroncore_idx": pl.Int64, "usage_type": pl.String, "usage_bytes": pl.Int64}, orient="row")
+    return pl.DataFrame(
+        rows, {"neuroncore_idx": pl.Int64, "usage_type": pl.String, "usage_bytes": pl.Int64}, orient="row"
+    )

@@ -43,7 +43,9 @@ def _not_ours(source: Source, version: int, size: int) -> InputError:
     kind, fix = _guess(source, size)
     if not kind:
         return source.fail("version", 0, f"NTFF version {version}; known are 4, 5 and 6" if size else "an empty file")
-    return InputError(f"{source.file}: {kind}, not an NTFF", values=f"file {source.file}, offset 0, field version", fix=fix)
+    return InputError(
+        f"{source.file}: {kind}, not an NTFF", values=f"file {source.file}, offset 0, field version", fix=fix
+    )
 
 
 def _guess(source: Source, size: int) -> tuple[str, str]:

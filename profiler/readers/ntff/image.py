@@ -27,7 +27,7 @@ class Image:
         flat = np.ascontiguousarray(self.raw[:, at : at + kind.itemsize])
         return flat.view(kind).reshape(-1)
 
-    def int(self, at: int, dtype: str) -> Ints:
+    def ints(self, at: int, dtype: str) -> Ints:
         """The same as int64."""
         return self.number(at, dtype).astype(np.int64)
 
@@ -74,5 +74,5 @@ def joined(*parts: str | pl.Series) -> pl.Series:
 
 def bracketed(image: Image, offsets: Iterable[int], dtype: str) -> pl.Series:
     """Numbers at `offsets` as [1,0,0]."""
-    columns = [decimal(image.int(at, dtype)) for at in offsets]
+    columns = [decimal(image.ints(at, dtype)) for at in offsets]
     return pl.select(pl.format("[{}]", pl.concat_str(columns, separator=","))).to_series()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,13 +150,13 @@ def capture(source: Source, where: Layout) -> Capture:
         neff_name=top.text(1),
         uuid=uuid,
         uuid_exact=exact,
-        execution=top.int(5),
+        execution=top.number(5),
         runtime=_release(top.message(8)),
         driver=_release(top.message(11)),
         collectives=_release(top.message(12)),
         instance_type=top.text(9),
         instance_id=top.text(17),
-        pid=top.int(18),
+        pid=top.number(18),
         start_ps=span.numbers[2][-1] if 2 in span.numbers else None,
         stop_ps=span.numbers[3][-1] if 3 in span.numbers else None,
         graphs=graphs,
@@ -164,10 +165,10 @@ def capture(source: Source, where: Layout) -> Capture:
 
 def _uuid(top: Message, bodies: list[Message]) -> tuple[str, bool]:
     """The program's uuid, and whether it is whole: the node carries all 16 bytes, the top field a C string."""
-    for raw in (*(body.bytes(5) for body in bodies), top.message(15).bytes(1)):
+    for raw in (*(body.raw(5) for body in bodies), top.message(15).raw(1)):
         if len(raw) == 16:
             return raw.hex(), True
-    head = top.bytes(2).split(b"\0")[0][:16]
+    head = top.raw(2).split(b"\0")[0][:16]
     return head.hex(), len(head) == 16
 
 
@@ -175,51 +176,51 @@ def _release(message: Message) -> str:
     """A version such as 2.30.51; "" where the message is empty."""
     if not message.numbers:
         return ""
-    parts = [message.int(number) for number in (1, 2, 3)]
+    parts = [message.number(number) for number in (1, 2, 3)]
     text = ".".join(map(str, parts))
     return f"{text} ({git[:5]})" if (git := message.text(5)) else text
 
 
 def _graph(message: Message, core: int, where: Layout, top: Message | None) -> Graph:
     """One physical core; from version 6 on its sections stand in the top message, marked with the core's index."""
-    nc = message.int(3)
+    nc = message.number(3)
     marked = top.messages(16) if top else message.messages(6)
-    sections = [_section(section, nc, where) for section in marked if top is None or section.int(7) == nc]
+    sections = [_section(section, nc, where) for section in marked if top is None or section.number(7) == nc]
     clocks = message.message(10)
     return Graph(
         name=message.text(1, 64),
         core=core,
         nc=nc,
-        code={code.int(1): _code(code, where) for code in message.messages(4, 64)},
-        patches={patch.int(1): _patches(patch) for patch in message.messages(5, 64)},
+        code={code.number(1): _code(code, where) for code in message.messages(4, 64)},
+        patches={patch.number(1): _patches(patch) for patch in message.messages(5, 64)},
         sections=tuple(section for section in sections if section.end > section.start),
         queues=tuple(_queue(queue) for queue in message.messages(7, 1 << 14)),
         engine_clocks=tuple(_clock(clocks.message(number)) for number in range(1, 6)),
         dma_clocks=tuple(_clock(clock) for clock in clocks.messages(8, 256)),
-        memory=tuple((use.int(1), use.int(2), use.text(3, 64)) for use in message.messages(11, 256)),
-        total_ps=message.int(14),
+        memory=tuple((use.number(1), use.number(2), use.text(3, 64)) for use in message.messages(11, 256)),
+        total_ps=message.number(14),
     )
 
 
 def _section(message: Message, nc: int, where: Layout) -> Section:
     """One section, checked to lie in the file and to hold whole records."""
-    start, size = message.int(5), message.int(6)
+    start, size = message.number(5), message.number(6)
     source = message.source
     room = len(source.data) - where.raw
     if start > room or size > room - start:
         raise source.fail(message.field, 0, f"a section of {size} bytes at {where.raw}+{start}, outside the file")
     if size % 16:
         raise source.fail(message.field, where.raw + start, f"a section of {size} bytes, which is no multiple of 16")
-    return Section(message.int(1), message.int(3), nc, where.raw + start, where.raw + start + size)
+    return Section(message.number(1), message.number(3), nc, where.raw + start, where.raw + start + size)
 
 
 def _code(message: Message, where: Layout) -> Code:
     """One engine's program: in the message itself (versions 4 and 5) or in the raw area (6)."""
-    address = message.int(2)
+    address = message.number(2)
     if where.version < 6:
         start, end = message.spans[3][-1] if 3 in message.spans else (0, 0)
         return Code(address, start, end)
-    start, size = where.raw + message.int(7), message.int(8)
+    start, size = where.raw + message.number(7), message.number(8)
     if start + size > len(message.source.data):
         raise message.source.fail(message.field, 0, f"a program of {size} bytes at {start}, outside the file")
     return Code(address, start, start + size)
@@ -234,18 +235,18 @@ def _patches(message: Message) -> NDArray[np.int64]:
 
 def _queue(message: Message) -> Queue:
     """One DMA ring."""
-    return Queue(message.int(1), message.int(2), message.int(3), message.text(4, 256), message.int(7, -1))
+    return Queue(message.number(1), message.number(2), message.number(3), message.text(4, 256), message.number(7, -1))
 
 
 def _clock(message: Message) -> Clock:
     """One clock; an absent tick is 1."""
-    return Clock(message.int(1), max(message.int(2, 1), 1), max(message.int(3, 1), 1))
+    return Clock(message.number(1), max(message.number(2, 1), 1), max(message.number(3, 1), 1))
 
 
 def _disjoint(source: Source, where: Layout, graphs: tuple[Graph, ...]) -> None:
     """Refuse sections that overlap: a small file must not claim many times its size."""
     spans = sorted((section.start, section.end) for graph in graphs for section in graph.sections)
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         if start < end:
             raise source.fail("sections", start, "two sections over the same bytes")
     images = sum(code.end - code.start for graph in graphs for code in graph.code.values())

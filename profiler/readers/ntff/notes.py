@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def notes(
-    what: Capture, neff: Neff | None, table: ProgramTable, losses: Losses, tables: Mapping[str, pl.DataFrame], calls: str
+    what: Capture,
+    neff: Neff | None,
+    table: ProgramTable,
+    losses: Losses,
+    tables: Mapping[str, pl.DataFrame],
+    calls: str,
 ) -> tuple[str, ...]:
     """The notes of one NTFF."""
     return tuple(
@@ -28,7 +33,9 @@ def notes(
             _lines(neff, tables),
             calls,
             "hbm, sbuf and psum bytes, operands and FLOPs are given only where the encoding was compared with the "
-            "vendor's tool; others are null" if table.rows.height else "",
+            "vendor's tool; others are null"
+            if table.rows.height
+            else "",
         )
         if note
     )
@@ -85,6 +92,10 @@ def _opcodes(rows: pl.DataFrame) -> str:
 
 def _lines(neff: Neff | None, tables: Mapping[str, pl.DataFrame]) -> str:
     """What is said about source lines."""
-    if neff is None or tables["Instruction"].is_empty() or tables["Instruction"]["line"].null_count() < tables["Instruction"].height:
+    if (
+        neff is None
+        or tables["Instruction"].is_empty()
+        or tables["Instruction"]["line"].null_count() < tables["Instruction"].height
+    ):
         return ""
     return "no source lines in the NEFF: set NEURON_FRAMEWORK_DEBUG=1 before compiling"

@@ -57,7 +57,9 @@ def _decode_one(image: Image, opcode: int, form: Form, semaphores: Mapping[int, 
     """The rows of one opcode."""
     meaning = form.read(image)
     head = _head(image, semaphores, own)
-    body = joined(meaning.body, _event_semaphore(image, semaphores, own)) if opcode == _EVENT_SEMAPHORE else meaning.body
+    body = (
+        joined(meaning.body, _event_semaphore(image, semaphores, own)) if opcode == _EVENT_SEMAPHORE else meaning.body
+    )
     columns = {"operands": joined(head, " ", body), **meaning.columns}
     for move in meaning.moves:
         before = columns.get(move.memory, pl.Series([None] * len(image), dtype=pl.Int64))
@@ -68,37 +70,41 @@ def _decode_one(image: Image, opcode: int, form: Form, semaphores: Mapping[int, 
 
 def _head(image: Image, names: Mapping[int, str], own: int) -> pl.Series:
     """What the instruction waits for and what it signals: bytes 4 to 11."""
-    value = decimal(image.int(8, "u4"))
-    wait_on, signal = image.int(5, "u1"), image.int(7, "u1")
+    value = decimal(image.ints(8, "u4"))
+    wait_on, signal = image.ints(5, "u1"), image.ints(7, "u1")
     wait = _choose(
-        image.int(4, "u1"),
-        {0x00: "", 0x05: joined(_semaphore(wait_on, names, own), ">=", value), 0x07: joined("$E[", decimal(wait_on), "]==1-")},
+        image.ints(4, "u1"),
+        {
+            0x00: "",
+            0x05: joined(_semaphore(wait_on, names, own), ">=", value),
+            0x07: joined("$E[", decimal(wait_on), "]==1-"),
+        },
     )
     done = _choose(
-        image.int(6, "u1"),
+        image.ints(6, "u1"),
         {
             0x00: "",
             0x11: joined("$E[", decimal(signal), "]+@complete"),
             0x13: joined(_semaphore(signal, names, own), "++@complete"),
         },
     )
-    both = pl.Series((image.int(4, "u1") > 0) & (image.int(6, "u1") > 0))
+    both = pl.Series((image.ints(4, "u1") > 0) & (image.ints(6, "u1") > 0))
     return joined(wait, texts(both.to_numpy(), lambda both: " " if both else ""), done)
 
 
 def _event_semaphore(image: Image, names: Mapping[int, str], own: int) -> pl.Series:
     """The second wait and signal, which EVENT_SEMAPHORE carries in bytes 32 to 43."""
-    on, signal = _semaphore(image.int(33, "u1"), names, own), _semaphore(image.int(35, "u1"), names, own)
-    value, by = decimal(image.int(36, "u4")), decimal(image.int(40, "u4"))
-    wait = _choose(image.int(32, "u1"), {0x00: "", 0x01: joined(on, "==", value), 0x05: joined(on, ">=", value)})
-    signals = {
+    on, signal = _semaphore(image.ints(33, "u1"), names, own), _semaphore(image.ints(35, "u1"), names, own)
+    value, by = decimal(image.ints(36, "u4")), decimal(image.ints(40, "u4"))
+    wait = _choose(image.ints(32, "u1"), {0x00: "", 0x01: joined(on, "==", value), 0x05: joined(on, ">=", value)})
+    signals: dict[int, str | pl.Series] = {
         0x00: "",
         0x13: joined(signal, "++@complete"),
         0x14: joined(signal, "--@complete"),
         0x15: joined(signal, "+=", by, "@complete"),
         0x19: joined(signal, "=", by, "@complete"),
     }
-    return joined(wait, " ", _choose(image.int(34, "u1"), signals), " ")
+    return joined(wait, " ", _choose(image.ints(34, "u1"), signals), " ")
 
 
 def _choose(code: Ints, options: Mapping[int, str | pl.Series]) -> pl.Series:

@@ -55,7 +55,9 @@ def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: S
         height += parts[-1].height
     rows = pl.concat(parts) if parts else pl.DataFrame()
     if rows.width:
-        rows = stacks.locate(rows.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR)))
+        rows = stacks.locate(
+            rows.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR))
+        )
     return ProgramTable(rows, first, mismatches)
 
 
@@ -103,4 +105,13 @@ def _with_names(rows: pl.DataFrame, neff: Neff | None, core: str, engine: int) -
     return named.with_columns(bir_id=prefix + pl.col("raw_bir_id").cast(pl.String))
 
 
-COLUMNS = ("opcode", "compiler_pc", "compiler_opcode", *OPERANDS, *BIR_SCHEMA, "bir_id", "stack_frame_id", "iteration_variable_id")
+COLUMNS = (
+    "opcode",
+    "compiler_pc",
+    "compiler_opcode",
+    *OPERANDS,
+    *BIR_SCHEMA,
+    "bir_id",
+    "stack_frame_id",
+    "iteration_variable_id",
+)

@@ -105,7 +105,9 @@ def _run_tables(
     moved = [events.packets(source, graph) for graph in what.graphs]
     packets = [frames.dma(found, graph, window) for found, graph in zip(moved, what.graphs, strict=True)]
     parts = {
-        "Instruction": [frames.instructions(r, g.core, window, table, clock) for r, g in zip(ran, what.graphs, strict=True)],
+        "Instruction": [
+            frames.instructions(r, g.core, window, table, clock) for r, g in zip(ran, what.graphs, strict=True)
+        ],
         "DmaPacket": [frame for frame, _ in packets],
         "SemaphoreUpdate": [frames.semaphores(events.semaphores(source, g), g, window, neff) for g in what.graphs],
         "Throttle": [frames.throttles(events.throttles(source, g), g, window) for g in what.graphs],
@@ -128,7 +130,9 @@ def _metadata(path: Path, what: Capture, neff: Neff | None, window: Window) -> d
     """Facts for the Metadata table."""
     name = parse(path.name)
     facts = what.facts() | {"profile_name": path.stem, "first_hw_timestamp": "0", "ticks_per_nanosec": "1000"}
-    facts |= {key: str(value) for key, value in (("rank", name.rank), ("execution", name.execution)) if value is not None}
+    facts |= {
+        key: str(value) for key, value in (("rank", name.rank), ("execution", name.execution)) if value is not None
+    }
     if window.length is not None:
         facts["last_hw_timestamp"] = str(window.length / 1000)
     if neff:
@@ -148,7 +152,9 @@ def _facts(facts: dict[str, str]) -> pl.DataFrame:
 def _summary(window: Window) -> pl.DataFrame:
     """The one metric that the file states itself: the length of the execution, in seconds."""
     values = [] if window.length is None else [window.length / 1e12]
-    return pl.DataFrame({"metric": ["total_time"][: len(values)], "value": values}, {"metric": pl.String, "value": pl.Float64})
+    return pl.DataFrame(
+        {"metric": ["total_time"][: len(values)], "value": values}, {"metric": pl.String, "value": pl.Float64}
+    )
 
 
 def _models(what: Capture) -> pl.DataFrame:

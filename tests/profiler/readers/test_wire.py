@@ -39,13 +39,15 @@ def test_columns(rows: list[tuple[int, bytes, list[int]]]) -> None:
     start, end = columns.spans(2)
     assert [data[a:b] for a, b in zip(start, end, strict=True)] == [b for _, b, _ in rows]
     owner, value = columns.packed(5)
-    assert list(zip(owner.tolist(), value.view(np.uint64).tolist(), strict=True)) == [(i, v) for i, row in enumerate(rows) for v in row[2]]
+    assert list(zip(owner.tolist(), value.view(np.uint64).tolist(), strict=True)) == [
+        (i, v) for i, row in enumerate(rows) for v in row[2]
+    ]
 
 
 def test_fixed_widths() -> None:
     data = b"\x09" + (7).to_bytes(8, "little") + b"\x15" + (9).to_bytes(4, "little")
     read = Message.parse(source(data))
-    assert (read.int(1), read.int(2)) == (7, 9)
+    assert (read.number(1), read.number(2)) == (7, 9)
     columns = Columns.parse(source(data), np.array([0]), np.array([len(data)]), "x")
     assert (columns.ints(1)[0], columns.ints(2)[0]) == (7, 9)
 

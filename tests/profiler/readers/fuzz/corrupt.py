@@ -147,7 +147,10 @@ def _neffs(name: str, files: dict[str, bytes]) -> list[Target]:
     def opened(folder: Path) -> object:
         return ntff.read(folder / "a.ntff", folder / "kernel.neff")
 
-    return [Target(name, files, "kernel.neff", opened), Target(f"{name} members", files, "kernel.neff", opened, repack=True)]
+    return [
+        Target(name, files, "kernel.neff", opened),
+        Target(f"{name} members", files, "kernel.neff", opened, repack=True),
+    ]
 
 
 def _inspects(name: str, files: dict[str, bytes]) -> list[Target]:
@@ -156,19 +159,42 @@ def _inspects(name: str, files: dict[str, bytes]) -> list[Target]:
 
 def made_inspect() -> dict[str, bytes]:
     """A small inspect folder: two executions, CPU and memory samples, a framework trace."""
-    names = message((1, "ntrace_inspect_type"), *((2, message((1, n), (2, name))) for n, name in ((3, "nrt_execute"), (7, "nc_exec_running"))))
-    info = message((1, 3), (2, 77), (4, "i-0"), (7, message((1, 4), (3, 1 << 34))), (10, names), (14, 8), (15, "trn2.3xlarge"))
+    names = message(
+        (1, "ntrace_inspect_type"),
+        *((2, message((1, n), (2, name))) for n, name in ((3, "nrt_execute"), (7, "nc_exec_running"))),
+    )
+    info = message(
+        (1, 3), (2, 77), (4, "i-0"), (7, message((1, 4), (3, 1 << 34))), (10, names), (14, 8), (15, "trn2.3xlarge")
+    )
     events = []
     for turn in range(2):
         for kind, phase, at in ((3, 1, 0), (7, 1, 20), (7, 2, 900), (3, 2, 1000)):
             device = [("nc_timestamp_ns", str(5000 * turn + at)), ("device_core_idx", "4")] if kind == 7 else []
             pairs = [message((1, key), (2, value)) for key, value in [("nc_idx", "0"), ("exec_id", str(turn)), *device]]
             stamp = 1_700_000_000_000_000_000 + 5000 * turn + at
-            events.append(message((2, stamp), (7, kind), (9, 9), (10, len(events)), *((12, pair) for pair in pairs), (14, phase), (15, 10 * turn + kind)))
-    samples = [message((2, 1_700_000_000_000_000_000 + n), (3, n % 4)) + b"\x0d" + struct.pack("<f", n) for n in range(8)]
+            events.append(
+                message(
+                    (2, stamp),
+                    (7, kind),
+                    (9, 9),
+                    (10, len(events)),
+                    *((12, pair) for pair in pairs),
+                    (14, phase),
+                    (15, 10 * turn + kind),
+                )
+            )
+    samples = [
+        message((2, 1_700_000_000_000_000_000 + n), (3, n % 4)) + b"\x0d" + struct.pack("<f", n) for n in range(8)
+    ]
     memory = [message((1, 1 << 30), (2, 1_700_000_000_000_000_000 + n)) for n in range(4)]
-    trace = {"traceEvents": [{"ph": "X", "name": "aten::mm", "ts": 1.5, "dur": 2.0, "pid": 1, "tid": 2, "args": {"x": [1]}}], "baseTimeNanoseconds": 5}
-    joined = {name: b"".join(struct.pack("<I", len(r)) + r for r in rows) for name, rows in (("ntrace.pb", events), ("cpu_util.pb", samples), ("host_mem.pb", memory))}
+    trace = {
+        "traceEvents": [{"ph": "X", "name": "aten::mm", "ts": 1.5, "dur": 2.0, "pid": 1, "tid": 2, "args": {"x": [1]}}],
+        "baseTimeNanoseconds": 5,
+    }
+    joined = {
+        name: b"".join(struct.pack("<I", len(r)) + r for r in rows)
+        for name, rows in (("ntrace.pb", events), ("cpu_util.pb", samples), ("host_mem.pb", memory))
+    }
     return {"trace_info.pb": info, **joined, "trace.json": json.dumps(trace).encode()}
 
 
@@ -183,12 +209,12 @@ def _measured(target: Target, seed: int, folder: Path) -> tuple[str, float, int]
     """Outcome, seconds, and growth of the process's largest size so far in bytes."""
     content = corruption(target, seed)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         result = outcome(target, content, folder)
     except Exception:  # noqa: BLE001 what escapes is what is looked for
         result = "ESCAPED " + traceback.format_exc().strip().splitlines()[-1]
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     return result, seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 
 
@@ -218,7 +244,9 @@ def main() -> int:
                     bad += 1
                     sys.stdout.write(f"{target.name} seed {seed}: {result}, {seconds:.2f} s, {grown} bytes\n")
         sys.stdout.write(f"{target.name}: {dict(results)}\n")
-    sys.stdout.write(f"{bad} bad; slowest {slowest:.2f} s; largest size {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB\n")
+    sys.stdout.write(
+        f"{bad} bad; slowest {slowest:.2f} s; largest size {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB\n"
+    )
     return 1 if bad else 0
 
 

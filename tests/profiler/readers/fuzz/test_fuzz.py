@@ -10,7 +10,7 @@ import pytest
 from nkilab.errors import InputError
 from tests.profiler.readers.fuzz.corrupt import Target, corruption, damage, made, outcome, real
 
-QUICK, MADE = 60, 1000
+QUICK, MADE = 100, 1000
 REAL = 2
 
 
@@ -33,7 +33,7 @@ def test_damaged_files_of_our_own(reader: str, count: int, tmp_path: Path) -> No
     found = run(targets, count, tmp_path)
     assert found.total() >= count
     assert set(found) <= {"opened", "input", "schema", "usage"}
-    assert found["opened"] > 0, "some damage must be harmless, else nothing behind the first check is tried"
+    assert found["opened"] >= count // 200, "some damage must be harmless, else nothing behind the first check is tried"
     assert found["input"] > count / 10
 
 

@@ -30,7 +30,10 @@ def real(shared_profiles: Path) -> Profile:
 
 def test_starts_and_stops_are_paired_by_tracking_id(folder: Path) -> None:
     rows = inspect.read(folder).table("SystemProfileEvents").filter(trace_event_source="runtime")
-    assert rows.select("name", "start_ts", "duration_ns").rows() == [("nrt_execute", START, 1000), ("nrt_execute", START + 5000, 1000)]
+    assert rows.select("name", "start_ts", "duration_ns").rows() == [
+        ("nrt_execute", START, 1000),
+        ("nrt_execute", START + 5000, 1000),
+    ]
     assert rows["process_id"].to_list() == [77, 77]
     assert [json.loads(text)["exec_id"] for text in rows["extra_attributes_json"]] == ["0", "1"]
 

@@ -59,7 +59,15 @@ def instructions(name: str, profile: Profile) -> pl.DataFrame:
 def test_instructions_where_when_and_what(run: tuple[str, Profile, Tables]) -> None:
     name, profile, tables = run
     ours = instructions(name, profile).select(
-        "pcore_idx", "engine", "timeline_track", "start_ts", "duration_ns", "pc", "compiler_pc", "opcode", "compiler_opcode"
+        "pcore_idx",
+        "engine",
+        "timeline_track",
+        "start_ts",
+        "duration_ns",
+        "pc",
+        "compiler_pc",
+        "opcode",
+        "compiler_opcode",
     )
     keys = ("subgroup", "label", "timestamp", "duration", "pc", "compiler_pc", "opcode", "compiler_opcode")
     same(ours.iter_rows(), ((core(row), *(row.get(key) for key in keys)) for row in tables["instruction"]))
@@ -68,7 +76,11 @@ def test_instructions_where_when_and_what(run: tuple[str, Profile, Tables]) -> N
 def test_instructions_names_of_the_compiler(run: tuple[str, Profile, Tables]) -> None:
     name, profile, tables = run
     columns = ("pcore_idx", "engine", "start_ts", "pc", "bir_id", "bir_instruction_name", "raw_bir_id")
-    ours = instructions(name, profile).select(columns).with_columns(pl.col(pl.String).fill_null(""), pl.col("raw_bir_id").fill_null(0))
+    ours = (
+        instructions(name, profile)
+        .select(columns)
+        .with_columns(pl.col(pl.String).fill_null(""), pl.col("raw_bir_id").fill_null(0))
+    )
     keys = ("subgroup", "timestamp", "pc", "bir_id", "bir_instruction_name", "raw_bir_id")
     same(ours.iter_rows(), ((core(row), *(row[key] for key in keys)) for row in tables["instruction"]))
 
@@ -92,7 +104,10 @@ def test_instructions_names_of_the_compiler(run: tuple[str, Profile, Tables]) ->
 def test_what_the_encoding_says(run: tuple[str, Profile, Tables], column: str, key: str) -> None:
     name, profile, tables = run
     ours = instructions(name, profile).select("pcore_idx", "engine", "start_ts", "pc", column)
-    theirs = ((core(row), row["subgroup"], row["timestamp"], row["pc"], row.get(key) if row.get(key) != "" else None) for row in tables["instruction"])
+    theirs = (
+        (core(row), row["subgroup"], row["timestamp"], row["pc"], row.get(key) if row.get(key) != "" else None)
+        for row in tables["instruction"]
+    )
     same(ours.iter_rows(), theirs)
 
 
@@ -106,11 +121,29 @@ def test_instruction_counts_are_the_tools_own(run: tuple[str, Profile, Tables]) 
 
 def test_dma_packets(run: tuple[str, Profile, Tables]) -> None:
     _, profile, tables = run
-    columns = ("pcore_idx", "start_ts", "duration_ns", "engine_idx", "queue_idx", "transfer_bytes", "crc", "queue_type", "read_bytes", "write_bytes")
+    columns = (
+        "pcore_idx",
+        "start_ts",
+        "duration_ns",
+        "engine_idx",
+        "queue_idx",
+        "transfer_bytes",
+        "crc",
+        "queue_type",
+        "read_bytes",
+        "write_bytes",
+    )
     ours = whole_ns(profile.table("DmaPacket"), "start_ts", "duration_ns").select(columns)
     keys = ("transfer_size", "crc", "queue_type", "read_size", "write_size")
     theirs = (
-        (core(row), row["timestamp"], row["duration"], int(str(row["dma_engine"])), int(str(row["dma_queue"])), *(row[key] for key in keys))
+        (
+            core(row),
+            row["timestamp"],
+            row["duration"],
+            int(str(row["dma_engine"])),
+            int(str(row["dma_queue"])),
+            *(row[key] for key in keys),
+        )
         for row in tables["dma"]
     )
     same(ours.iter_rows(), theirs)
@@ -126,7 +159,9 @@ def test_dma_rates_to_the_tools_seven_digits(run: tuple[str, Profile, Tables]) -
 def test_semaphores(run: tuple[str, Profile, Tables]) -> None:
     _, profile, tables = run
     ours = whole_ns(profile.table("SemaphoreUpdate"), "timestamp").select("pcore_idx", "timestamp", "id", "value")
-    same(ours.iter_rows(), ((core(row), row["timestamp"], row["id"], row["value"]) for row in tables["semaphore_update"]))
+    same(
+        ours.iter_rows(), ((core(row), row["timestamp"], row["id"], row["value"]) for row in tables["semaphore_update"])
+    )
 
 
 def test_throttle_windows(run: tuple[str, Profile, Tables]) -> None:
@@ -138,7 +173,9 @@ def test_throttle_windows(run: tuple[str, Profile, Tables]) -> None:
 
 def test_busy_intervals(run: tuple[str, Profile, Tables]) -> None:
     _, profile, tables = run
-    rows = whole_ns(profile.table("ActiveTime"), "start_ts", "end_ts", "duration_ns").with_columns(pl.col("engine").str.to_lowercase())
+    rows = whole_ns(profile.table("ActiveTime"), "start_ts", "end_ts", "duration_ns").with_columns(
+        pl.col("engine").str.to_lowercase()
+    )
     columns = ("pcore_idx", "engine", "start_ts", "end_ts", "duration_ns")
     same(rows.select(columns).iter_rows(), (tuple(row[key] for key in columns) for row in tables["active_time"]))
 
@@ -165,7 +202,14 @@ def test_flops_and_bytes_add_up_to_the_summary(run: tuple[str, Profile, Tables])
     rows, summary = profile.table("Instruction"), tables["summary"][0]
     assert rows["raw_flops"].sum() == summary["hardware_flops"] > 0
     assert rows["flops_transpose"].sum() == summary["transpose_flops"] > 0
-    for column in ("hbm_read_bytes", "hbm_write_bytes", "sbuf_read_bytes", "sbuf_write_bytes", "psum_read_bytes", "psum_write_bytes"):
+    for column in (
+        "hbm_read_bytes",
+        "hbm_write_bytes",
+        "sbuf_read_bytes",
+        "sbuf_write_bytes",
+        "psum_read_bytes",
+        "psum_write_bytes",
+    ):
         assert rows[column].sum() == summary[column] > 0
 
 
@@ -185,12 +229,18 @@ def test_dependences(run: tuple[str, Profile, Tables]) -> None:
 def test_queues_memory_tensors_and_header(run: tuple[str, Profile, Tables]) -> None:
     _, profile, tables = run
     queues = profile.table("DmaQueuesInfo").select("pcore_idx", "name", "idx", "engine_idx", "dram_channel")
-    same(queues.iter_rows(), ((core(q), q["q_name"], q["q_idx"], q["q_eng_idx"], q["q_dram_channel"]) for q in tables["dma_queues_info"]))
+    same(
+        queues.iter_rows(),
+        ((core(q), q["q_name"], q["q_idx"], q["q_eng_idx"], q["q_dram_channel"]) for q in tables["dma_queues_info"]),
+    )
     memory = profile.table("HbmUsageSummaryByType").select("neuroncore_idx", "usage_type", "usage_bytes")
     same(memory.iter_rows(), ((m["nc"], m["usage_type"], m["amount_bytes"]) for m in tables["nc_mem_usage"]))
     tensors = profile.table("TensorInfo").drop_nulls("type").select("variable_name", "type", "format", "shape", "size")
     named = (t for t in tables["neff_node"] if t["variable_name"])
-    same(tensors.iter_rows(), ((t["variable_name"], t["type"], t["format"], t["shape"], int(str(t["size"]))) for t in named))
+    same(
+        tensors.iter_rows(),
+        ((t["variable_name"], t["type"], t["format"], t["shape"], int(str(t["size"]))) for t in named),
+    )
     header = dict(profile.table("NeffHeader").iter_rows())
     assert {key: tables["neff_header"][0][key] for key in header} == header
 
@@ -198,4 +248,6 @@ def test_queues_memory_tensors_and_header(run: tuple[str, Profile, Tables]) -> N
 def test_it_is_known_what_the_tool_leaves_out(run: tuple[str, Profile, Tables]) -> None:
     """Packets of busy table rings are absent from both; the reader says how many."""
     _, profile, _ = run
-    assert any("DMA packets of the runtime's instruction and table rings are left out" in note for note in profile.notes)
+    assert any(
+        "DMA packets of the runtime's instruction and table rings are left out" in note for note in profile.notes
+    )

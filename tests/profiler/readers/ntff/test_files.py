@@ -79,7 +79,9 @@ def test_a_neff_of_another_compilation_with_the_same_uuid_is_noticed(tmp_path: P
     path = sample.write(tmp_path)
     run = sample.demo()
     programs = tuple(tuple(reversed(program)) for program in run.cores[0].programs)
-    (tmp_path / "softmax_matmul.neff").write_bytes(sample.neff(dataclasses.replace(run, cores=(dataclasses.replace(run.cores[0], programs=programs),))))
+    (tmp_path / "softmax_matmul.neff").write_bytes(
+        sample.neff(dataclasses.replace(run, cores=(dataclasses.replace(run.cores[0], programs=programs),)))
+    )
     assert any("differ from the NEFF's program" in note for note in ntff.read(path).notes)
 
 
@@ -124,4 +126,7 @@ def test_names_of_captures(name: str, parts: CaptureName) -> None:
 
 def test_files_of_one_run_are_grouped_by_rank_then_execution() -> None:
     names = ["p_rank_10_exec_1.ntff", "p_rank_2_exec_2.ntff", "q.ntff", "p_rank_2_exec_1.ntff"]
-    assert group(names) == {"p": ["p_rank_2_exec_1.ntff", "p_rank_2_exec_2.ntff", "p_rank_10_exec_1.ntff"], "q": ["q.ntff"]}
+    assert group(names) == {
+        "p": ["p_rank_2_exec_1.ntff", "p_rank_2_exec_2.ntff", "p_rank_10_exec_1.ntff"],
+        "q": ["q.ntff"],
+    }

@@ -23,7 +23,11 @@ def test_a_matmul() -> None:
         "S[8] (qSyncDynamicHW)>=16 S[5] (Tensor)++@complete acc_flags=3 src=bfloat16@0x37600[1,0,0][512,1,1] "
         "dst=0x2000800[1,0,0][512,1,1] 128*128 "
     )
-    assert (row["tensor_elements"], row["raw_flops"], row["flops_transpose"]) == (512 * 128 * 128, 2 * 512 * 128 * 128, 0)
+    assert (row["tensor_elements"], row["raw_flops"], row["flops_transpose"]) == (
+        512 * 128 * 128,
+        2 * 512 * 128 * 128,
+        0,
+    )
     assert (row["sbuf_read_bytes"], row["psum_write_bytes"], row["psum_read_bytes"]) == (1024, 1024, None)
     assert row["tensor_instruction_type"] == "REGULAR"
 
@@ -67,7 +71,9 @@ def test_an_opcode_without_a_form_is_null() -> None:
 
 
 def test_rows_stay_in_their_order() -> None:
-    rows = decoded(encode.plain(0xA2), encode.plain(0x41), encode.reciprocal(0, 64, 4), encode.plain(0xA2))["operands"].to_list()
+    rows = decoded(encode.plain(0xA2), encode.plain(0x41), encode.reciprocal(0, 64, 4), encode.plain(0xA2))[
+        "operands"
+    ].to_list()
     assert rows[0] == rows[3] == " "
     assert rows[1] is None
     assert "src=fp32@0x0" in rows[2]

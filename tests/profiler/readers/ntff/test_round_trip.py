@@ -26,9 +26,15 @@ TOTAL = 10_000_000 * TICK
 def cores(draw: st.DrawFn) -> Core:
     """Programs of any length, executed any number of times in order, with packets, semaphores and throttle windows."""
     lengths = draw(st.lists(st.integers(0, 5), min_size=5, max_size=5))
-    programs = tuple(tuple(Op(encode.plain(0xA2), 10 * e + i, f"I-{e}-{i}", 5 + i) for i in range(n)) for e, n in enumerate(lengths))
+    programs = tuple(
+        tuple(Op(encode.plain(0xA2), 10 * e + i, f"I-{e}-{i}", 5 + i) for i in range(n)) for e, n in enumerate(lengths)
+    )
     executed = [row for engine, length in enumerate(lengths) if length for row in draw(executions(engine, length))]
-    packets = [row for ring in draw(st.sets(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=4)) for row in draw(transfers(*ring))]
+    packets = [
+        row
+        for ring in draw(st.sets(st.tuples(st.integers(0, 15), st.integers(0, 3)), max_size=4))
+        for row in draw(transfers(*ring))
+    ]
     updates = draw(st.lists(st.tuples(times, st.integers(0, 255), st.integers(0, 1000)), max_size=6))
     limits = sorted(draw(st.sets(times, max_size=3)))
     return Core(
@@ -63,7 +69,9 @@ def transfers(draw: st.DrawFn, engine: int, queue: int) -> list[tuple[int, ...]]
     for _ in range(draw(st.integers(0, 6))):
         start += draw(st.integers(1, 40))
         end = max(start, end) + draw(st.integers(1, 40))
-        rows.append((engine, queue, start * TICK, end * TICK, draw(st.integers(1, 0xFFFFFF)), draw(st.integers(0, 0xFFFF))))
+        rows.append(
+            (engine, queue, start * TICK, end * TICK, draw(st.integers(1, 0xFFFFFF)), draw(st.integers(0, 0xFFFF)))
+        )
     return rows
 
 
@@ -86,17 +94,28 @@ def test_what_is_written_is_read(version: int, parts: list[Core]) -> None:
         assert sorted((round(row["timestamp"] * 1000), row["value"]) for row in found.iter_rows(named=True)) == sorted(
             (t, value) for t, _, value in core.semaphores.iter_rows()
         )
-        assert profile.rows("Throttle").filter(pcore_idx=number)["timestamp"].to_list() == [t / 1000 for t in core.throttles["t"]]
+        assert profile.rows("Throttle").filter(pcore_idx=number)["timestamp"].to_list() == [
+            t / 1000 for t in core.throttles["t"]
+        ]
     assert profile.table("Summary")["value"].to_list() == [TOTAL / 1e12]
 
 
 def _same_instructions(rows: pl.DataFrame, core: Core) -> None:
     """Times, program counters and names of the compiler."""
     found = sorted(
-        (ENGINES.index(row["engine"]), row["compiler_pc"], round(row["start_ts"] * 1000), round(row["end_ts"] * 1000), row["bir_instruction_name"], row["line"])
+        (
+            ENGINES.index(row["engine"]),
+            row["compiler_pc"],
+            round(row["start_ts"] * 1000),
+            round(row["end_ts"] * 1000),
+            row["bir_instruction_name"],
+            row["line"],
+        )
         for row in rows.iter_rows(named=True)
     )
-    written = sorted((engine, pc, start, end, f"I-{engine}-{pc}", 5 + pc) for engine, pc, start, end, _ in core.executed.iter_rows())
+    written = sorted(
+        (engine, pc, start, end, f"I-{engine}-{pc}", 5 + pc) for engine, pc, start, end, _ in core.executed.iter_rows()
+    )
     assert found == written
     assert (rows["pc"] == rows["compiler_pc"] + 2).all(), "the runtime's preamble is two instructions long"
 
@@ -104,7 +123,10 @@ def _same_instructions(rows: pl.DataFrame, core: Core) -> None:
 def _same_packets(rows: pl.DataFrame, core: Core, number: int) -> None:
     """Every packet, on the engines of its core pair."""
     columns = ("engine_idx", "queue_idx", "start_ts", "end_ts", "transfer_bytes", "crc")
-    found = sorted((e, q, round(s * 1000), round(t * 1000), size, crc) for e, q, s, t, size, crc in rows.select(columns).iter_rows())
+    found = sorted(
+        (e, q, round(s * 1000), round(t * 1000), size, crc)
+        for e, q, s, t, size, crc in rows.select(columns).iter_rows()
+    )
     pair = (4 + number) // 2
     assert found == sorted((e + 32 * pair, q, s, t, size, crc) for e, q, s, t, size, crc in core.packets.iter_rows())
 
@@ -124,7 +146,9 @@ def test_the_sample_opens_with_lines_operands_and_sources(version: int, tmp_path
 
 
 def test_wait_times_are_cycles_of_the_engines_clock(tmp_path: Path) -> None:
-    core = Core((((Op(encode.plain(0xA2))),), (), (), (), ()), pl.DataFrame([(0, 0, 0, 5000, 1200)], EXECUTED, orient="row"))
+    core = Core(
+        (((Op(encode.plain(0xA2))),), (), (), (), ()), pl.DataFrame([(0, 0, 0, 5000, 1200)], EXECUTED, orient="row")
+    )
     run = Run((core,), TOTAL)
     assert opened(run, 6).table("Instruction")["evt_wait_time_ns"].to_list() == pytest.approx([1000.0], abs=0.1)
     unknown = Run((core,), TOTAL, instance_type="p9.big")
@@ -140,6 +164,9 @@ def test_an_execution_outside_the_window_is_left_out() -> None:
 
 def test_times_far_from_zero_keep_their_picoseconds() -> None:
     start = TOTAL - 7_777
-    core = Core(((Op(encode.plain(0xA2)),), (), (), (), ()), pl.DataFrame([(0, 0, start, start + 13, 0)], EXECUTED, orient="row"))
+    core = Core(
+        ((Op(encode.plain(0xA2)),), (), (), (), ()),
+        pl.DataFrame([(0, 0, start, start + 13, 0)], EXECUTED, orient="row"),
+    )
     row = opened(Run((core,), TOTAL), 6).table("Instruction").row(0, named=True)
     assert (np.round(row["start_ts"] * 1000), row["duration_ns"]) == (start, 0.013)
