@@ -39,7 +39,7 @@ class Channels:
 
     def room(self, transfer: int) -> float:
         """When the transfer's queue has room for it."""
-        ends = self.ends[self.columns[0][transfer]]
+        ends: list[float] = self.ends[self.columns[0][transfer]]
         return ends[-self.ring] if len(ends) >= self.ring else 0.0
 
     def move(self, transfer: int, issued: float) -> float:
@@ -48,15 +48,15 @@ class Channels:
         arrival = issued + latency
         even = last - first + 1 == self.engines and head == middle == tail
         if even and self.flat:
-            begin = arrival if arrival > self.level else self.level
+            begin = max(arrival, self.level)
             end = self.level = begin + middle + self.semaphore
             self.pieces[transfer] = ([begin], [end])
         else:
             end = self._uneven(transfer, arrival, range(first, last + 1), (head, middle, tail))
         self.memory = max(self.memory, arrival) + memory
-        end = max(end, self.memory)
-        self.ends[queue].append(end)
-        return end
+        done: float = max(end, self.memory)
+        self.ends[queue].append(done)
+        return done
 
     def _uneven(self, transfer: int, arrival: float, engines: range, times: tuple[float, float, float]) -> float:
         if self.flat:

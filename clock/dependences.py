@@ -28,7 +28,9 @@ class Edges:
     def join(parts: list[Edges]) -> Edges:
         """All edges of several sets."""
         empty = np.zeros(0, np.int64)
-        columns = [np.concatenate([empty, *(getattr(p, name) for p in parts)]) for name in ("producer", "consumer", "kind")]
+        columns = [
+            np.concatenate([empty, *(getattr(p, name) for p in parts)]) for name in ("producer", "consumer", "kind")
+        ]
         return Edges(*columns)
 
 
@@ -44,7 +46,10 @@ def dependences(program: Program, stream: Ints) -> Edges:
     of_stream = stream[access["instruction"]]
     plain = _plain(access, len(program.tensors["bytes"]))
     simple = plain[access["tensor"]] if len(plain) else np.zeros(0, np.bool_)
-    parts = [_vectorised(access, of_stream, np.flatnonzero(simple)), _bucketed(access, of_stream, np.flatnonzero(~simple))]
+    parts = [
+        _vectorised(access, of_stream, np.flatnonzero(simple)),
+        _bucketed(access, of_stream, np.flatnonzero(~simple)),
+    ]
     return Edges.join(parts)
 
 
@@ -138,7 +143,7 @@ def _tensor_edges(access: Table, stream: Ints, order: Ints, found: list[tuple[in
     names = ("p0", "p1", "b0", "b1", "run")
     columns = [access[name][order].tolist() for name in names]
     pitch = _pitch(access, order).tolist()
-    size = max(max(b1 - b0 for b0, b1 in zip(columns[2], columns[3], strict=True)), 1)
+    size = max([1, *(b1 - b0 for b0, b1 in zip(columns[2], columns[3], strict=True))])
     grid: dict[int, list[_Box]] = {}
     boxes: dict[tuple[int, ...], _Box] = {}
     writes, lanes = access["write"][order].tolist(), stream[order].tolist()

@@ -71,7 +71,7 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
     """Cost every DMA of a program."""
     rows = np.flatnonzero(program.api(*DMA_APIS))
     source, target = _side(program, rows, write=False), _side(program, rows, write=True)
-    queue = _queues(program, rows, source, target, hw, policy)
+    queue = _queues(program, rows, source, target, policy)
     on_chip = _pick(target.space != HBM, target, source)
     direct = (target.space == HBM) & (source.space == HBM)
     moved = target.elements * np.where(target.space == HBM, 1, target.p1 - target.p0)
@@ -79,10 +79,9 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
     run = np.maximum(np.minimum(source.run // source.size, target.run // target.size), 1)
     first, last, counts = _spread(on_chip, direct, hw)
     pieces = np.maximum(moved // run, 1)
-    ns = _engine_ns(program.flag("dma_transpose")[rows], queue, source, target, hw)
-    cast = source.size != target.size
+    rates = _rates(program.flag("dma_transpose")[rows], queue, source, target, hw)
     per_row = pieces / np.maximum(counts[2], 1)
-    head, middle, tail = (ns(count * per_row, run * size, cast) for count in (counts[0], counts[3], counts[1]))
+    head, middle, tail = (rates.ns(count * per_row, run * size) for count in (counts[0], counts[3], counts[1]))
     crossings = (target.space == HBM).astype(np.int64) + (source.space == HBM)
     return Transfers(
         row=rows,
@@ -108,7 +107,9 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
 def _side(program: Program, rows: Ints, *, write: bool) -> _Side:
     """First access of each DMA in one direction; index operands do not count."""
     access, size = program.accesses, program.itemsize()
-    data = np.flatnonzero((access["write"] == write) & ~program.role("index", "indices", "vector_offset", "scalar_offset"))
+    data = np.flatnonzero(
+        (access["write"] == write) & ~program.role("index", "indices", "vector_offset", "scalar_offset")
+    )
     found, where = np.unique(access["instruction"][data], return_index=True)
     place = np.searchsorted(found, rows)
     known = (place < len(found)) & (found[np.minimum(place, len(found) - 1)] == rows) if len(found) else rows < 0
@@ -133,7 +134,7 @@ def _pick(mask: Bools, yes: _Side, no: _Side) -> _Side:
     return _Side(**columns)
 
 
-def _queues(program: Program, rows: Ints, source: _Side, target: _Side, hw: Hardware, policy: Policy) -> Ints:
+def _queues(program: Program, rows: Ints, source: _Side, target: _Side, policy: Policy) -> Ints:
     """The issuing stream of each DMA: as the kernel says, else as the policy says."""
     if policy.queue == "compiler":
         far = _pick(source.space == HBM, source, target)
@@ -169,28 +170,40 @@ def _spread(on_chip: _Side, direct: Bools, hw: Hardware) -> tuple[Ints, Ints, tu
     rows = p1 - p0
     on_first = np.minimum(rows, (first + 1) * share - p0)
     on_last = np.where(first == last, rows, p1 - last * share)
-    return first % hw.dma.engines, np.minimum(last, hw.dma.engines - 1), (on_first, on_last, rows, np.full(len(p0), share))
+    return (
+        first % hw.dma.engines,
+        np.minimum(last, hw.dma.engines - 1),
+        (on_first, on_last, rows, np.full(len(p0), share)),
+    )
 
 
-def _engine_ns(transpose: Bools, queue: Ints, source: _Side, target: _Side, hw: Hardware):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """A function (elements on one engine, bytes of an element, cast) -> ns, for each DMA."""
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """What the time of a DMA's elements depends on beside their number and size."""
+
+    merges: Bools
+    cast: Bools
+    factor: Floats
+    hw: Hardware
+
+    def ns(self, count: Floats, size: Ints) -> Floats:
+        """Time of `count` elements of `size` bytes on one engine."""
+        dma = self.hw.dma
+        apart = count * (element_ns(size, self.hw) + np.where(self.cast, dma.cast_element_ns, 0.0))
+        if not dma.packet_bytes:
+            return apart * self.factor
+        whole, rest = np.divmod(count * size, dma.packet_bytes)
+        packet = element_ns(np.array(dma.packet_bytes), self.hw)
+        merged = whole * packet + np.where(rest > 0, element_ns(rest, self.hw), 0.0)
+        return np.where(self.merges & (size < dma.packet_bytes), merged, apart) * self.factor
+
+
+def _rates(transpose: Bools, queue: Ints, source: _Side, target: _Side, hw: Hardware) -> _Rates:
     dma = hw.dma
     inside = (source.space != HBM) & (target.space != HBM)
     efficiency = np.where(inside, dma.sbuf_transpose_efficiency, dma.transpose_efficiency)
-    factor = np.where(transpose, 1.0 / efficiency, 1.0)
-
-    def ns(count: Floats, size: Ints, cast: Bools) -> Floats:
-        apart = count * (element_ns(size, hw) + np.where(cast, dma.cast_element_ns, 0.0))
-        if not dma.packet_bytes:
-            return apart * factor
-        total = count * size
-        whole = np.floor(total / dma.packet_bytes)
-        rest = total - whole * dma.packet_bytes
-        merged = whole * element_ns(np.array(dma.packet_bytes), hw) + np.where(rest > 0, element_ns(rest, hw), 0.0)
-        merges = (queue == SOFTWARE) & ~cast & (size < dma.packet_bytes)
-        return np.where(merges, merged, apart) * factor
-
-    return ns
+    cast = source.size != target.size
+    return _Rates((queue == SOFTWARE) & ~cast, cast, np.where(transpose, 1.0 / efficiency, 1.0), hw)
 
 
 def element_ns(size: Ints | Floats, hw: Hardware) -> Floats:

@@ -47,13 +47,15 @@ class Device:
         """Device row that waits for each access's operand."""
         row = program.accesses["instruction"]
         weights = (self.passes[row] > 0) & program.role(*_STATIONARY) & ~program.accesses["write"]
-        return self.start[row] + self.before[row] + ((self.passes[row] > 0) & ~weights)
+        waits: Ints = self.start[row] + self.before[row] + ((self.passes[row] > 0) & ~weights)
+        return waits
 
     def producer(self, program: Program) -> Ints:
         """Device row whose end finishes each access."""
         row = program.accesses["instruction"]
         weights = (self.passes[row] > 0) & program.role(*_STATIONARY) & ~program.accesses["write"]
-        return self.start[row + 1] - 1 - weights
+        done: Ints = self.start[row + 1] - 1 - weights
+        return done
 
 
 def expand(program: Program, engine: Ints, cost: Cost, moved: Transfers, hw: Hardware) -> Device:
@@ -105,7 +107,9 @@ def _issues(device: Device, moved: Transfers, hw: Hardware) -> None:
 
 def _passes(program: Program, hw: Hardware) -> Ints:
     """Passes over the array of each matmul; a transpose moves fp32 in one."""
-    return np.where(_wide(program) & ~program.flag("transpose") & ~program.api("nc_transpose"), hw.tensor.fp32_passes, 1)
+    return np.where(
+        _wide(program) & ~program.flag("transpose") & ~program.api("nc_transpose"), hw.tensor.fp32_passes, 1
+    )
 
 
 def _wide(program: Program) -> Bools:
@@ -134,7 +138,9 @@ def _matmuls(device: Device, program: Program, extra: int, hw: Hardware) -> None
     shown = tensor.load_fixed_ns + stationary * load_rate
     device.duration[rows] = np.where(loads, shown, multiply + tensor.pipeline_ns)
     device.opcode[rows] = np.where(loads, extra, extra + 1)
-    known = {key: class_of(hw, f"tensor.{key}") for key in ("fp32_cycles_per_column", "cycles_per_column", "load_fixed_ns")}
+    known = {
+        key: class_of(hw, f"tensor.{key}") for key in ("fp32_cycles_per_column", "cycles_per_column", "load_fixed_ns")
+    }
     multiply_cls = np.where(wide, known["fp32_cycles_per_column"], known["cycles_per_column"])
     device.cls[rows] = np.where(loads, known["load_fixed_ns"], multiply_cls)
     device.load[rows] = loads
@@ -164,4 +170,5 @@ def _casts(program: Program) -> Bools:
     for direction in (0, 1):
         mine = access["write"] == bool(direction)
         dtype[direction][access["instruction"][mine]] = access["dtype"][mine]
-    return program.api("tensor_copy") & (dtype[0] != dtype[1])
+    casts: Bools = program.api("tensor_copy") & (dtype[0] != dtype[1])
+    return casts

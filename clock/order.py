@@ -90,7 +90,8 @@ def _alive(program: Program, loads: Ints) -> Floats:
     size = program.tensors["bytes"][living.tensor]
     change = np.bincount(living.first, weights=size, minlength=len(program) + 1)
     change -= np.bincount(living.last + 1, weights=size, minlength=len(program) + 1)[: len(program) + 1]
-    return np.cumsum(change)[loads]
+    alive: Floats = np.cumsum(change, dtype=np.float64)[loads]
+    return alive
 
 
 def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int) -> Ints:

@@ -1,8 +1,9 @@
-"""Long loads in pieces: a tile whose rows are longer than a DMA packet is loaded, kept and freed packet by packet.
+"""Long loads in pieces: a tile with long rows is loaded, kept and freed piece by piece.
 
-Device profiles show no packet above 4 KiB, and the measured fully blocked matmul of 4096 x 8192 x 8192 on trn2, whose
-tiles fill SBUF to the last byte, still loads its 8 KiB rows while it multiplies: the part of a tile that was used
-last must be free for the next load before all of the tile is. A tile is cut only where no instruction straddles the cut.
+Device profiles of trn2 show no packet above 4 KiB, and the rates measured on trn1 are those of 1 KiB rows. The fully
+blocked matmuls of 4096 x 8192 x 8192, whose tiles fill SBUF nearly or wholly, still load long rows while they multiply:
+the part of a tile that is done must be free for the next load before all of the tile is. A tile is cut only where no
+instruction straddles the cut.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
 
 
 def in_pieces(program: Program, hw: Hardware) -> Program:
-    """The program with its long loads cut into one load and one tensor for each packet of a row."""
-    size = hw.dma.packet_bytes
-    if not size:
-        return program
+    """The program with its long loads cut into one load and one tensor for each piece of a row."""
+    size = hw.dma.piece_bytes
     cut = _cut(program, size)
     if not cut.any():
         return program
@@ -41,7 +40,12 @@ def _cut(program: Program, size: int) -> Bools:
     """Tensors that one DMA fills from long rows in HBM and that every reader reads within one piece."""
     access, tensors = program.accesses, program.tensors
     tensor, row = access["tensor"], access["instruction"]
-    long = (tensors["space"] == SBUF) & (tensors["bytes"] > size) & (tensors["bytes"] % size == 0) & (tensors["address"] < 0)
+    long: Bools = (
+        (tensors["space"] == SBUF)
+        & (tensors["bytes"] > size)
+        & (tensors["bytes"] % size == 0)
+        & (tensors["address"] < 0)
+    )
     if not long.any():
         return long
     whole = (access["b0"] == 0) & (access["b1"] == tensors["bytes"][tensor]) & ~access["strided"]
@@ -52,7 +56,8 @@ def _cut(program: Program, size: int) -> Bools:
     within = ~access["write"] & ~access["strided"] & (access["b0"] // size == (access["b1"] - 1) // size)
     wrong = np.bincount(tensor[~(fills | within)], minlength=len(long)) > 0
     filled = np.bincount(tensor[fills], minlength=len(long)) == 1
-    return long & filled & ~wrong & ~_casting(program, tensor, fills, len(long))
+    cut: Bools = long & filled & ~wrong & ~_casting(program, tensor, fills, len(long))
+    return cut
 
 
 def _row_bytes(program: Program) -> Ints:

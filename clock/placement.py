@@ -48,7 +48,11 @@ def lives(program: Program, space: int) -> Lives:
     found, at = np.unique(tensor, return_index=True)
     last_at = len(rows) - 1 - np.unique(tensor[::-1], return_index=True)[1]
     order = np.argsort(instruction[at], kind="stable")
-    return Lives(found[order].astype(np.int64), instruction[at][order].astype(np.int64), instruction[last_at][order].astype(np.int64))
+    return Lives(
+        found[order].astype(np.int64),
+        instruction[at][order].astype(np.int64),
+        instruction[last_at][order].astype(np.int64),
+    )
 
 
 def place(program: Program, hw: Hardware) -> Placement:
@@ -129,7 +133,9 @@ class _Space:
             low -= 1
         high = bisect_left(self.held, (stop, 0, 0), low)
         old = self.held[low:high]
-        kept = [(a, min(b, start), t) for a, b, t in old if a < start] + [(max(a, stop), b, t) for a, b, t in old if b > stop]
+        kept = [(a, min(b, start), t) for a, b, t in old if a < start] + [
+            (max(a, stop), b, t) for a, b, t in old if b > stop
+        ]
         self.held[low:high] = sorted([*kept, (start, stop, tensor)])
         return [t for _, _, t in old]
 

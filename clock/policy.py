@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args, Literal, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 from nkilab.errors import UsageError
 
@@ -37,4 +37,6 @@ class Policy:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(Policy).items():
             if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"no such policy {name}={getattr(self, name)!r}", rule=f"one of {', '.join(get_args(kind))}")
+                raise UsageError(
+                    f"no such policy {name}={getattr(self, name)!r}", rule=f"one of {', '.join(get_args(kind))}"
+                )

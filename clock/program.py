@@ -25,7 +25,22 @@ DMA_APIS = ("dma_copy", "dma_transpose", "dma_compute", "sendrecv")
 
 _ITEMSIZE = {"64": 8, "32": 4, "16": 2, "8": 1}
 _INSTRUCTION = ("rank", "core", "api", "engine", "engines", "function", "partitions", "elements", "stationary", "flags")
-_ACCESS = ("instruction", "role", "write", "tensor", "space", "dtype", "p0", "p1", "b0", "b1", "elements", "run", "stride", "strided")
+_ACCESS = (
+    "instruction",
+    "role",
+    "write",
+    "tensor",
+    "space",
+    "dtype",
+    "p0",
+    "p1",
+    "b0",
+    "b1",
+    "elements",
+    "run",
+    "stride",
+    "strided",
+)
 _TENSOR = ("space", "partitions", "bytes", "address", "kind")
 
 
@@ -49,7 +64,8 @@ class Program:
         """Which instructions have a flag; none where the trace does not know it."""
         if name not in self.names["flag"]:
             return np.zeros(len(self), np.bool_)
-        return (self.instructions["flags"] & (1 << self.names["flag"].index(name))) != 0
+        found: Bools = (self.instructions["flags"] & (1 << self.names["flag"].index(name))) != 0
+        return found
 
     def api(self, *wanted: str) -> Bools:
         """Which instructions are one of these `nki.isa` functions."""
@@ -87,7 +103,9 @@ def itemsize(dtype: str) -> int:
         return 2 if dtype.startswith("float4") else 4
     if dtype.startswith("bool"):
         return 1
-    bits = "".join(c if c.isdigit() else " " for c in dtype.split("_")[0].replace("tfloat32", "float32")).split()
+    bits = "".join(
+        c if c.isdigit() else " " for c in dtype.split("_", maxsplit=1)[0].replace("tfloat32", "float32")
+    ).split()
     return _ITEMSIZE.get(bits[0] if bits else "", 4)
 
 
@@ -118,7 +136,9 @@ def _present(columns: Mapping[str, Mapping[str, Any]], table: str, key: str) -> 
     return True
 
 
-def _select(instructions: Table, accesses: Table, tensors: Table, names: Mapping[str, tuple[str, ...]], mine: Bools) -> Program:
+def _select(
+    instructions: Table, accesses: Table, tensors: Table, names: Mapping[str, tuple[str, ...]], mine: Bools
+) -> Program:
     rows = np.flatnonzero(mine)
     place = np.cumsum(mine) - 1
     kept = mine[accesses["instruction"]]

@@ -11,7 +11,7 @@ One pass over the rows on Python numbers in lists: no arrays and no objects by r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -95,8 +95,7 @@ class _State:
                 return _UNKNOWN
             if mark < 0:
                 time = self.end[other] + self.same_engine
-            if time > ready:
-                ready = time
+            ready = max(ready, time)
         return ready
 
     def finish(self, row: int, visible: float) -> None:
@@ -128,19 +127,28 @@ def run(device: Device, moved: Transfers, stream: Ints, waits: list[tuple[int, .
         _issue(state, code, when, lanes)
         state.woken.append(code)
         _wake(state, grid)
-    pieces = channels.pieces_table(lanes, moved)
-    return Times(*(np.array(c) for c in (state.start, state.end, state.ready, state.done)), *pieces, grid.changes)
+    start, end = channels.pieces_table(lanes, moved)
+    found = [np.array(column) for column in (state.start, state.end, state.ready, state.done)]
+    return Times(found[0], found[1], found[2], found[3], start, end, grid.changes)
 
 
 def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardware) -> _State:
     count = len(device.source)
-    given: list[Any] = [column.tolist() for column in (device.interval, device.duration, device.load, device.transfer)]
-    streams = [_Stream(np.flatnonzero(stream == code).tolist(), _resource(code)) for code in range(STREAMS)]
-    across = hw.handover.signal_ns + hw.handover.wait_ns
-    found = ([0.0] * count for _ in range(4))
-    free = [0.0] * (ENGINE_STREAMS + len(QUEUES))
     return _State(
-        waits, *given, *found, [_UNKNOWN] * count, streams, free, hw.handover.same_engine_ns, across
+        waits=waits,
+        interval=device.interval.tolist(),
+        duration=device.duration.tolist(),
+        load=device.load.tolist(),
+        transfer=device.transfer.tolist(),
+        start=[0.0] * count,
+        end=[0.0] * count,
+        ready=[0.0] * count,
+        done=[0.0] * count,
+        visible=[_UNKNOWN] * count,
+        streams=[_Stream(np.flatnonzero(stream == code).tolist(), _resource(code)) for code in range(STREAMS)],
+        free=[0.0] * (ENGINE_STREAMS + len(QUEUES)),
+        same_engine=hw.handover.same_engine_ns,
+        across=hw.handover.signal_ns + hw.handover.wait_ns,
     )
 
 
@@ -180,7 +188,7 @@ def _compute(state: _State, lane: _Stream, code: int) -> None:
         ready = state.operands(row, code)
         if ready < 0.0:
             break
-        begin = ready if ready > free else free
+        begin = max(ready, free)
         end = begin + state.duration[row]
         free = begin + state.interval[row]
         state.ready[row], state.start[row], state.end[row], state.done[row] = ready, begin, end, end
@@ -202,7 +210,7 @@ def _multiply(state: _State, lane: _Stream, grid: throttle.Clock) -> None:
         if ready < 0.0:
             break
         if state.load[row]:
-            begin = ready if ready > weights else weights
+            begin = max(ready, weights)
             loaded = begin + state.interval[row] * grid.factor(begin)
             end = begin + state.duration[row]
         else:

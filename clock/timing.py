@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .order import issue_order
 from .pieces import in_pieces
 from .placement import Placement, place, resource_edges
 from .policy import Policy
-from .program import ENGINES, PSUM, SBUF, Ints, Program, programs
+from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
 from .schedule import ENGINE_STREAMS, Times, run
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class _Part:
     placements: Columns
     throttle: Columns
     opcodes: tuple[str, ...]
-    class_ns: npt.NDArray[np.float64]
+    class_ns: Floats
 
 
 def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
@@ -118,7 +119,10 @@ def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
         dma=dma,
         flows=_flows(producer, consumer, edges.kind, device, moved, times),
         **_memory(program, placement, device, times),
-        throttle={"t": np.array([t for t, _ in times.throttle]), "cold": np.array([cold for _, cold in times.throttle])},
+        throttle={
+            "t": np.array([t for t, _ in times.throttle]),
+            "cold": np.array([cold for _, cold in times.throttle]),
+        },
         opcodes=device.opcodes,
         class_ns=_class_ns(device, moved, times),
     )
@@ -139,7 +143,7 @@ def _waits(producer: Ints, consumer: Ints, stream: Ints, kind: Ints) -> list[tup
     order = np.argsort(consumer, kind="stable")
     ends = np.searchsorted(consumer[order], np.arange(len(stream) + 1)).tolist()
     marks = mark[order].tolist()
-    return [tuple(marks[a:b]) if b > a else () for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [tuple(marks[a:b]) if b > a else () for a, b in pairwise(ends)]
 
 
 def _instructions(program: Program, device: Device, times: Times) -> Columns:
@@ -207,7 +211,9 @@ def _memory(program: Program, placement: Placement, device: Device, times: Times
     order = np.lexsort((np.r_[np.ones(len(held)), np.zeros(len(held))], t))
     space = np.tile(program.tensors["space"][held], 2)[order]
     change = np.concatenate([size, -size])[order]
-    level = np.where(space == SBUF, np.cumsum(np.where(space == SBUF, change, 0)), np.cumsum(np.where(space == PSUM, change, 0)))
+    level = np.where(
+        space == SBUF, np.cumsum(np.where(space == SBUF, change, 0)), np.cumsum(np.where(space == PSUM, change, 0))
+    )
     return {
         "occupancy": {"space": space, "t": t[order], "bytes": level},
         "placements": {
@@ -221,13 +227,15 @@ def _memory(program: Program, placement: Placement, device: Device, times: Times
     }
 
 
-def _class_ns(device: Device, moved: Transfers, times: Times) -> npt.NDArray[np.float64]:
+def _class_ns(device: Device, moved: Transfers, times: Times) -> Floats:
     """Engine time by class: what compute engines and DMA engines were kept busy with."""
     busy = np.where(device.load | (device.transfer >= 0), 0.0, np.minimum(device.interval, times.end - times.start))
-    total = np.bincount(device.cls, weights=busy, minlength=len(CLASSES))
+    total = np.zeros(len(CLASSES))
+    total += np.bincount(device.cls, weights=busy, minlength=len(CLASSES))
     count = moved.last - moved.first + 1
     cls = np.repeat(moved.cls, count)
-    return total + np.bincount(cls, weights=times.piece_end - times.piece_start, minlength=len(CLASSES))
+    total += np.bincount(cls, weights=times.piece_end - times.piece_start, minlength=len(CLASSES))
+    return total
 
 
 def _join(parts: list[_Part], hw: Hardware) -> Timing:

@@ -188,7 +188,7 @@ class Dma:
     `hardware_latency_ns`: start of the issue to the first element. `completion_ns`: last element to the waiting engine.
     One engine moves an element of `element_bytes[i]` in `element_ns[i]`, linear between, at the last slope beyond;
     a type cast adds `cast_element_ns`; `semaphore_ns` follows the data. Software descriptors merge rows into packets of
-    `packet_bytes` (0: they do not). `*_efficiency`: share of the copy rate. `ring`: DMAs outstanding on a queue before
+    `packet_bytes` (0: they do not); a longer row is loaded in pieces of `piece_bytes`. `*_efficiency`: share of the copy rate. `ring`: DMAs outstanding on a queue before
     the issuer blocks.
     """
 
@@ -205,6 +205,7 @@ class Dma:
     completion_ns: float
     semaphore_ns: float
     packet_bytes: int
+    piece_bytes: int
     element_bytes: tuple[int, ...]
     element_ns: tuple[float, ...]
     cast_element_ns: float

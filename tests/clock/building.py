@@ -48,7 +48,16 @@ class Box:
         if self.tensor.space != "hbm":
             span = ((columns - 1) * self.step + 1) * size
             run = columns * size if self.step == 1 else size
-            return self.p0, self.p1, self.c0 * size, self.c0 * size + span, columns, run, size * self.step, int(self.step > 1)
+            return (
+                self.p0,
+                self.p1,
+                self.c0 * size,
+                self.c0 * size + span,
+                columns,
+                run,
+                size * self.step,
+                int(self.step > 1),
+            )
         pitch, rows = self.tensor.width * size, self.p1 - self.p0
         whole = columns == self.tensor.width or rows == 1
         start = self.p0 * pitch + self.c0 * size
@@ -63,14 +72,22 @@ class TraceBuilder:
     instructions: list[tuple[Any, ...]] = field(default_factory=list)
     accesses: list[tuple[Any, ...]] = field(default_factory=list)
     tensors: list[tuple[Any, ...]] = field(default_factory=list)
-    lists: dict[str, dict[str, int]] = field(default_factory=lambda: {"api": {}, "function": {}, "role": {}, "dtype": {}})
+    lists: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {"api": {}, "function": {}, "role": {}, "dtype": {}}
+    )
     core: int = 0
 
     def code(self, name: str, value: str) -> int:
         return self.lists[name].setdefault(value, len(self.lists[name]))
 
     def tensor(
-        self, space: str, width: int, partitions: int = 128, dtype: str = "float32", kind: str = "internal", address: int = -1
+        self,
+        space: str,
+        width: int,
+        partitions: int = 128,
+        dtype: str = "float32",
+        kind: str = "internal",
+        address: int = -1,
     ) -> Tensor:
         size = width * itemsize(dtype) * (partitions if space == "hbm" else 1)
         self.tensors.append((SPACE.index(space), partitions, size, address, KIND.index(kind)))
@@ -94,9 +111,13 @@ class TraceBuilder:
         engines: tuple[str, ...] = (),
     ) -> int:
         """Append one instruction; its elements are those of its first read, or of its first write."""
-        operands = [(role, box if isinstance(box, Box) else box.at(), role in writes) for role, box in (writes | reads).items()]
+        operands = [
+            (role, box if isinstance(box, Box) else box.at(), role in writes) for role, box in (writes | reads).items()
+        ]
         named = {role: box for role, box, _ in operands}
-        first = named.get("moving") or next(iter(reads[r] if isinstance(reads[r], Box) else reads[r].at() for r in reads), operands[0][1])
+        first = named.get("moving") or next(
+            iter(reads[r] if isinstance(reads[r], Box) else reads[r].at() for r in reads), operands[0][1]
+        )
         stationary = named["stationary"].c1 - named["stationary"].c0 if "stationary" in named else 0
         row = len(self.instructions)
         self.instructions.append(
@@ -115,7 +136,14 @@ class TraceBuilder:
         )
         for role, box, write in operands:
             tensor = box.tensor
-            start = (row, self.code("role", role), write, tensor.row, SPACE.index(tensor.space), self.code("dtype", tensor.dtype))
+            start = (
+                row,
+                self.code("role", role),
+                write,
+                tensor.row,
+                SPACE.index(tensor.space),
+                self.code("dtype", tensor.dtype),
+            )
             self.accesses.append((*start, *box.record()))
         return row
 
@@ -131,8 +159,14 @@ class TraceBuilder:
     def build(self) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, tuple[str, ...]]]:
         """The columns and name lists."""
         tables = {
-            "instructions": ("rank core api engine engines function partitions elements stationary flags", self.instructions),
-            "accesses": ("instruction role write tensor space dtype p0 p1 b0 b1 elements run stride strided", self.accesses),
+            "instructions": (
+                "rank core api engine engines function partitions elements stationary flags",
+                self.instructions,
+            ),
+            "accesses": (
+                "instruction role write tensor space dtype p0 p1 b0 b1 elements run stride strided",
+                self.accesses,
+            ),
             "tensors": ("space partitions bytes address kind", self.tensors),
         }
         columns = {}

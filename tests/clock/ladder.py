@@ -84,7 +84,9 @@ def fully_blocked(mm: Matmul, block_m: int = 16, block_n: int = 2, block_k: int 
                         if k == 0:
                             mm.trace.copy(part, psum)
                         else:
-                            mm.trace.add("tensor_tensor", "vector", {"dst": part}, {"data1": part, "data2": psum}, function="add")
+                            mm.trace.add(
+                                "tensor_tensor", "vector", {"dst": part}, {"data1": part, "data2": psum}, function="add"
+                            )
         for row, total in enumerate(sums):
             mm.trace.dma(mm.out.at(row * P, (row + 1) * P, n, n + width_n), total)
 
