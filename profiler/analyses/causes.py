@@ -11,6 +11,10 @@ from .machine import WAIT_OPCODES
 DISPATCH_NS = 60.0
 """Gaps up to this long are the hand-over between instructions: 34 ns on one engine, up to 58 ns across engines, measured on trn2."""
 
+ISSUE_NS = 1300.0
+"""A DMA trigger this soon after another instruction was being prepared: one DMA every 580 ns, 1 230 ns with its address in a
+register, measured on trn2; the trigger's own row shows only its last part."""
+
 _WAITED = r"S\[\d+\] \(([^)]+)\)\s*(?:>=|==|>)"
 _BARRIER = r"\$S\[\d+\]\s*(?:>=|==|>)"
 
@@ -19,7 +23,8 @@ def blamed(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
     """`gaps` (id, start_ts, end_ts, operands, cause or null) with cause, by, cause_file and cause_line.
 
     In this order: the producer of a dependence that ended last, if it ended inside the gap; the semaphore that the
-    longest wait in the gap, or the instruction itself, names; the hand-over, if the gap is short; unknown.
+    longest wait in the gap, or the instruction itself, names; preparing a DMA; the hand-over, if the gap is short;
+    unknown.
     """
     rows = gaps.join(_producers(p, gaps), on="id", how="left").join(_waits(p, gaps), on="id", how="left")
     name = pl.coalesce("waited", pl.col("operands").str.extract(_WAITED))
@@ -30,6 +35,7 @@ def blamed(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
         .when(name.is_in(ENGINES)).then(pl.lit("semaphore"))
         .when(name.is_not_null()).then(pl.lit("dma"))
         .when(barrier).then(pl.lit("barrier"))
+        .when(pl.col("opcode").str.starts_with("DMA") & (pl.col("gap_ns") <= ISSUE_NS)).then(pl.lit("issue"))
         .when(pl.col("gap_ns") <= DISPATCH_NS).then(pl.lit("dispatch"))
         .otherwise(pl.lit("unknown"))
     )  # fmt: skip

@@ -15,7 +15,7 @@ from .critical import critical_path
 from .intervals import fresh_ns
 from .machine import added, total_ns, working
 
-STALLED = ("dma", "dependence", "semaphore", "barrier", "dispatch", "unknown")
+STALLED = ("dma", "dependence", "semaphore", "barrier", "issue", "dispatch", "unknown")
 IDLE = ("before first", "after last")
 _ENGINE = ["pcore_idx", "engine"]
 
@@ -27,7 +27,8 @@ class Stalls(Answer):
     Active time (union of instructions other than semaphore waits) and the gaps between them are all of an engine's
     time. A gap belongs to the instruction that ends it and has one of these causes:
     dma (a transfer or its queue's semaphore), dependence (an instruction that ended inside the gap), semaphore (of an
-    engine, named in the operands), barrier (the runtime's semaphores), dispatch (at most `causes.DISPATCH_NS`, the
+    engine, named in the operands), barrier (the runtime's semaphores), issue
+    (preparing a DMA, at most `causes.ISSUE_NS`), dispatch (at most `causes.DISPATCH_NS`, the
     hand-over from one instruction to the next), unknown; before first and after last are idle, not stalled.
 
     Attributes:

@@ -106,6 +106,13 @@ def test_a_wait_names_its_semaphore() -> None:
     }  # fmt: skip
 
 
+def test_preparing_a_dma_is_a_cause_but_a_long_gap_before_one_is_not() -> None:
+    starts = [0, 580, 1160, 5000]
+    rows = [op(i, at, at + 37, "GpSimd", i, opcode="DMA_DIRECT2D") for i, at in enumerate(starts)]
+    gaps = run(rows, 5037).stalls().gaps
+    assert gaps.select("line", "cause").rows() == [(1, "issue"), (2, "issue"), (3, "unknown")]
+
+
 def test_without_dependences_there_is_no_path() -> None:
     found = run([op(1, 0, 10, "Tensor")], 10).stalls()
     assert found.path.height == 0
