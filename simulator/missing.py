@@ -1,24 +1,37 @@
-"""Functions of NKI that this simulator does not have: calling one says so by name."""
+"""Functions of NKI that this simulator does not have: they have their signature, and calling one says so by name."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from .errors import UnsupportedError
 
+_KIND = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
-def missing(module: str, name: str) -> Callable[..., Any]:
-    """A function that raises UnsupportedError for `module.name`."""
+
+def missing(module: str, function_name: str, parameters: str = "", /, **defaults: object) -> Callable[..., Any]:
+    """A function that raises UnsupportedError for the function.
+
+    Args:
+        module: where kernels find it.
+        function_name: its name.
+        parameters: names of the parameters without default, separated by spaces.
+        **defaults: the others, in order.
+    """
 
     def function(*args: Any, **kwargs: Any) -> Any:
         del args, kwargs
         raise UnsupportedError(
-            f"{module}.{name} is not in this simulator",
+            f"{module}.{function_name} is not in this simulator",
             rule="functions that are not simulated are refused, never skipped",
             fix="rewrite the step with other instructions, or run this kernel on hardware",
         )
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Not in this simulator: raises UnsupportedError for `{module}.{name}`."
+    needed = [inspect.Parameter(each, _KIND) for each in parameters.split()]
+    optional = [inspect.Parameter(each, _KIND, default=value) for each, value in defaults.items()]
+    function.__name__ = function.__qualname__ = function_name
+    function.__doc__ = f"Not in this simulator: raises UnsupportedError for `{module}.{function_name}`."
+    function.__signature__ = inspect.Signature([*needed, *optional])  # type: ignore[attr-defined]
     return function

@@ -44,8 +44,14 @@ from ..missing import missing as _missing
 from ..registers import NkiScalar, VirtualRegister
 from ..target import get_nc_sub_version, get_nc_version
 
-core_barrier = _missing("nki.isa", "core_barrier")
-sendrecv = _missing("nki.isa", "sendrecv")
+core_barrier = _missing("nki.isa", "core_barrier", "data cores", engine=engine.gpsimd, name=None)
+sendrecv = _missing(
+    "nki.isa",
+    "sendrecv",
+    "src dst send_to_rank recv_from_rank pipe_id",
+    dma_engine=dma_engine.dma,
+    name=None,
+)
 
 tensor_engine = engine.tensor
 vector_engine = engine.vector

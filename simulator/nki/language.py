@@ -14,6 +14,7 @@ from ..language.create import (
     zeros,
     zeros_like,
 )
+from ..language.grids import alloc_blocks, alloc_tiles, blocks, tiles
 from ..language.math import *  # noqa: F403
 from ..language.programs import (
     affine_range,
@@ -53,7 +54,6 @@ from ..language.tiles import (
     transpose,
     var,
 )
-from ..missing import missing as _missing
 from ..ops import Op as _Op
 from ..tensor import NKIObject, NkiTensor
 from ..values.dtypes import (
@@ -88,7 +88,3 @@ tile_size = _TileSize()
 average = _Op("average")
 bypass = _Op("bypass")
 prelu = _Op("prelu")
-tiles = _missing("nki.language", "tiles")
-blocks = _missing("nki.language", "blocks")
-alloc_tiles = _missing("nki.language", "alloc_tiles")
-alloc_blocks = _missing("nki.language", "alloc_blocks")
