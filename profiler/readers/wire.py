@@ -7,23 +7,34 @@ Format: the public protobuf encoding guide (varint, 64-bit, length-delimited and
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nkilab.errors import InputError
 
-MAX_FIELDS = 1 << 18
+MAX_FIELDS = 1 << 20
+MAX_TEXT = 4096
+MAX_TEXTS = 1 << 14
 MAX_COLUMN_STEPS = 1 << 10
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _MAX_VARINT = 10
 _TAG_SHIFT = 3
+_MORE = 0x80
 
 Ints = NDArray[np.int64]
 Uints = NDArray[np.uint64]
 _Step = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8], Uints, Ints]
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How many fields may still be read one by one from one source."""
+
+    left: int = MAX_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +45,13 @@ class Source:
         data: the bytes.
         file: the file's name, or `archive:member`.
         base: offset of `data[0]` in that file, for messages.
+        allowance: limits the time that hostile metadata can take.
     """
 
     data: bytes | memoryview
     file: str
     base: int = 0
+    allowance: Allowance = field(default_factory=Allowance, compare=False, repr=False)
 
     def fail(self, field: str, offset: int, what: str) -> InputError:
         """The error that names file, byte offset and field."""
@@ -57,10 +70,12 @@ def malformed(file: str, field: str, offset: int, what: str) -> InputError:
 def varint(source: Source, at: int, end: int, field: str) -> tuple[int, int]:
     """One unsigned varint of at most 64 bits: (value, offset behind it)."""
     data, value = source.data, 0
+    if at < end and data[at] < _MORE:
+        return data[at], at + 1
     for index in range(min(_MAX_VARINT, end - at)):
         byte = data[at + index]
         value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
+        if byte < _MORE:
             return value & 0xFFFFFFFFFFFFFFFF, at + index + 1
     raise source.fail(field, at, "a number that does not end")
 
@@ -73,24 +88,26 @@ def walk(source: Source, start: int, end: int, field: str) -> Iterator[tuple[int
     Raises:
         InputError: a length, a wire type or a field number that cannot be.
     """
-    at = start
+    at, data = start, source.data
     while at < end:
-        here = at
-        tag, at = varint(source, at, end, field)
+        here, tag = at, data[at]
+        at += 1
+        if tag >= _MORE:
+            tag, at = varint(source, here, end, field)
         number, wire = tag >> _TAG_SHIFT, tag & 7
         if number == 0:
             raise source.fail(field, here, "field number 0")
         if wire == VARINT:
-            value, at = varint(source, at, end, f"{field}.{number}")
+            value, at = varint(source, at, end, field)
             yield number, wire, value, 0
             continue
-        size, at = _size(source, wire, at, end, f"{field}.{number}")
+        size, at = _size(source, wire, at, end, field)
         if size > end - at:
             raise source.fail(f"{field}.{number}", here, f"{size} bytes where {end - at} are left")
         if wire == BYTES:
             yield number, wire, at, at + size
         else:
-            yield number, wire, int.from_bytes(source.data[at : at + size], "little"), 0
+            yield number, wire, int.from_bytes(data[at : at + size], "little"), 0
         at += size
 
 
@@ -109,64 +126,80 @@ class Message:
 
     source: Source
     field: str
-    numbers: dict[int, list[int]]
-    spans: dict[int, list[tuple[int, int]]]
+    numbers: dict[int, array[int]]
+    spans: dict[int, array[int]]
 
     @classmethod
     def parse(cls, source: Source, start: int = 0, end: int | None = None, field: str = "message") -> Message:
         """Read the message in [start, end) of `source`; nested ones are read when asked for.
 
         Raises:
-            InputError: malformed, or more than `MAX_FIELDS` fields.
+            InputError: malformed, or more than `MAX_FIELDS` fields in this source so far.
         """
-        numbers: dict[int, list[int]] = {}
-        spans: dict[int, list[tuple[int, int]]] = {}
+        numbers: dict[int, array[int]] = {}
+        spans: dict[int, array[int]] = {}
         stop = len(source.data) if end is None else end
-        for count, (number, wire, a, b) in enumerate(walk(source, start, stop, field)):
-            if count >= MAX_FIELDS:
-                raise source.fail(field, start, f"more than {MAX_FIELDS} fields in one message")
+        count = 0
+        for number, wire, a, b in walk(source, start, stop, field):
+            count += 1
+            if count > source.allowance.left:
+                raise source.fail(field, start, f"more than {MAX_FIELDS} fields")
             if wire == BYTES:
-                spans.setdefault(number, []).append((a, b))
+                spans.setdefault(number, array("q")).extend((a, b))
             else:
-                numbers.setdefault(number, []).append(a)
+                numbers.setdefault(number, array("Q")).append(a)
+        source.allowance.left -= count
         return cls(source, field, numbers, spans)
 
     def number(self, number: int, default: int = 0) -> int:
         """The last value of field `number`, unsigned."""
         return self.numbers[number][-1] if number in self.numbers else default
 
-    def raw(self, number: int) -> bytes:
-        """The last bytes of field `number`, empty where absent."""
-        a, b = self.spans[number][-1] if number in self.spans else (0, 0)
-        return bytes(self.source.data[a:b])
+    def optional(self, number: int) -> int | None:
+        """The last value of field `number`, None where absent."""
+        return self.numbers[number][-1] if number in self.numbers else None
 
-    def text(self, number: int, limit: int = 4096) -> str:
+    def span(self, number: int) -> tuple[int, int]:
+        """Where the last bytes of field `number` lie, (0, 0) where absent."""
+        found = self.spans.get(number)
+        return (found[-2], found[-1]) if found else (0, 0)
+
+    def raw(self, number: int, limit: int | None = None) -> bytes:
+        """The last bytes of field `number`, empty where absent, cut at `limit`."""
+        a, b = self.span(number)
+        return bytes(self.source.data[a : b if limit is None else min(b, a + limit)])
+
+    def text(self, number: int, limit: int = MAX_TEXT) -> str:
         """Field `number` as text, cut at `limit` bytes; bytes that are not UTF-8 become U+FFFD."""
-        return self.raw(number)[:limit].decode("utf-8", "replace")
+        return self.raw(number, limit).decode("utf-8", "replace")
 
-    def texts(self, number: int, limit: int = 4096) -> tuple[str, ...]:
-        """Every value of field `number` as text."""
+    def texts(self, number: int, most: int = MAX_TEXTS) -> tuple[str, ...]:
+        """Every value of field `number` as text; InputError above `most`."""
         data = self.source.data
-        return tuple(
-            bytes(data[a : min(b, a + limit)]).decode("utf-8", "replace") for a, b in self.spans.get(number, ())
-        )
+        spans = self._pairs(number, most)
+        return tuple(bytes(data[a : min(b, a + MAX_TEXT)]).decode("utf-8", "replace") for a, b in spans)
 
     def message(self, number: int) -> Message:
         """The last sub-message of field `number`, empty where absent."""
-        a, b = self.spans[number][-1] if number in self.spans else (0, 0)
-        return Message.parse(self.source, a, b, f"{self.field}.{number}")
+        return Message.parse(self.source, *self.span(number), f"{self.field}.{number}")
 
-    def messages(self, number: int, most: int = MAX_FIELDS) -> tuple[Message, ...]:
+    def messages(self, number: int, most: int) -> tuple[Message, ...]:
         """Every sub-message of field `number`; InputError above `most`."""
-        spans = self.spans.get(number, [])
-        if len(spans) > most:
-            raise self.source.fail(f"{self.field}.{number}", spans[0][0], f"{len(spans)} entries, at most {most}")
-        return tuple(Message.parse(self.source, a, b, f"{self.field}.{number}[{i}]") for i, (a, b) in enumerate(spans))
+        name = f"{self.field}.{number}"
+        spans = enumerate(self._pairs(number, most))
+        return tuple(Message.parse(self.source, a, b, f"{name}[{i}]") for i, (a, b) in spans)
 
     def rows(self, number: int) -> Columns:
         """Every sub-message of field `number` as columns, for those that come by the thousand."""
-        spans = np.array(self.spans.get(number, []), np.int64).reshape(-1, 2)
+        spans = np.array(self.spans.get(number, ()), np.int64).reshape(-1, 2)
         return Columns.parse(self.source, spans[:, 0], spans[:, 1], f"{self.field}.{number}")
+
+    def _pairs(self, number: int, most: int) -> list[tuple[int, int]]:
+        """The spans of field `number`."""
+        flat = self.spans.get(number, array("q"))
+        if len(flat) > 2 * most:
+            raise self.source.fail(f"{self.field}.{number}", flat[0], f"{len(flat) // 2} entries, at most {most}")
+        return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ def trace_info(source: Source | None) -> TraceInfo:
     facts |= {f"model_{number}": name for number, name in tables.get(MODEL_NAMES, {}).items()}
     return TraceInfo(
         format=top.number(1),
-        pid=top.numbers[2][-1] if 2 in top.numbers else None,
-        events=top.numbers[14][-1] if 14 in top.numbers else None,
+        pid=top.optional(2),
+        events=top.optional(14),
         memory_bytes=host.number(3) or None,
         instance_id=top.text(4),
         facts={key: value for key, value in facts.items() if value},

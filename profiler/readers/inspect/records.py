@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +27,17 @@ def records(source: Source, field: str) -> Columns:
     """Every record as a row of fields.
 
     Raises:
-        InputError: a length beyond the end of the file, or a malformed message.
+        InputError: a length of 0 or beyond the end of the file, or a malformed message.
     """
     data, end = source.data, len(source.data)
-    starts: list[int] = []
-    ends: list[int] = []
+    starts, ends = array("q"), array("q")
     at = 0
     while at < end:
         length = int.from_bytes(data[at : at + _LENGTH], "little")
-        if end - at < _LENGTH or length > end - at - _LENGTH:
-            raise source.fail(f"{field}[{len(starts)}].length", at, f"a record of {length} bytes, beyond the end")
+        if not 0 < length <= end - at - _LENGTH:
+            raise source.fail(
+                f"{field}[{len(starts)}].length", at, f"a record of {length} bytes where {end - at} are left"
+            )
         if len(starts) >= MAX_RECORDS:
             raise source.fail(field, at, f"more than {MAX_RECORDS} records")
         starts.append(at + _LENGTH)

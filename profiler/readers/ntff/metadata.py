@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..wire import Message, Source
 from .header import HEADER_BYTES, Layout
 
-MAX_GRAPHS = 256
+MAX_GRAPHS = 64
+MAX_SECTIONS = 1 << 10
 INSTRUCTION_BYTES = 64
 _SIGNED = 1 << 63
 
@@ -140,7 +141,9 @@ def capture(source: Source, where: Layout) -> Capture:
     nodes = top.messages(4, MAX_GRAPHS)
     bodies = [node.message(4) for node in nodes]
     found = [graph for body in bodies for graph in body.messages(1, MAX_GRAPHS)]
-    shared = top if where.version >= 6 else None
+    if len(found) > MAX_GRAPHS:
+        raise source.fail("metadata.4.4.1", HEADER_BYTES, f"{len(found)} cores, at most {MAX_GRAPHS}")
+    shared = top.messages(16, MAX_SECTIONS) if where.version >= 6 else None
     graphs = tuple(_graph(message, core, where, shared) for core, message in enumerate(found))
     _disjoint(source, where, graphs)
     uuid, exact = _uuid(top, bodies)
@@ -157,8 +160,8 @@ def capture(source: Source, where: Layout) -> Capture:
         instance_type=top.text(9),
         instance_id=top.text(17),
         pid=top.number(18),
-        start_ps=span.numbers[2][-1] if 2 in span.numbers else None,
-        stop_ps=span.numbers[3][-1] if 3 in span.numbers else None,
+        start_ps=span.optional(2),
+        stop_ps=span.optional(3),
         graphs=graphs,
     )
 
@@ -181,11 +184,11 @@ def _release(message: Message) -> str:
     return f"{text} ({git[:5]})" if (git := message.text(5)) else text
 
 
-def _graph(message: Message, core: int, where: Layout, top: Message | None) -> Graph:
-    """One physical core; from version 6 on its sections stand in the top message, marked with the core's index."""
+def _graph(message: Message, core: int, where: Layout, shared: tuple[Message, ...] | None) -> Graph:
+    """One physical core; from version 6 on sections are shared, each marked with its core's index."""
     nc = message.number(3)
-    marked = top.messages(16) if top else message.messages(6)
-    sections = [_section(section, nc, where) for section in marked if top is None or section.number(7) == nc]
+    marked = message.messages(6, MAX_SECTIONS) if shared is None else shared
+    sections = [_section(section, nc, where) for section in marked if shared is None or section.number(7) == nc]
     clocks = message.message(10)
     return Graph(
         name=message.text(1, 64),
@@ -218,7 +221,7 @@ def _code(message: Message, where: Layout) -> Code:
     """One engine's program: in the message itself (versions 4 and 5) or in the raw area (6)."""
     address = message.number(2)
     if where.version < 6:
-        start, end = message.spans[3][-1] if 3 in message.spans else (0, 0)
+        start, end = message.span(3)
         return Code(address, start, end)
     start, size = where.raw + message.number(7), message.number(8)
     if start + size > len(message.source.data):

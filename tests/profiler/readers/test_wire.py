@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nkilab.errors import InputError
-from nkilab.profiler.readers.wire import MAX_COLUMN_STEPS, Columns, Message, Source
+from nkilab.profiler.readers.wire import MAX_COLUMN_STEPS, MAX_FIELDS, Columns, Message, Source
 from nkilab.profiler.sample.wire import message, packed
 
 numbers = st.integers(0, (1 << 64) - 1)
@@ -26,8 +26,9 @@ def test_messages(written: list[tuple[int, int | bytes]]) -> None:
         values = [value for n, value in written if n == number]
         ints = [value for value in values if isinstance(value, int) and value]
         raws = [value for value in values if isinstance(value, bytes)]
-        assert read.numbers.get(number, []) == ints
-        assert [read.source.data[a:b] for a, b in read.spans.get(number, [])] == raws
+        assert list(read.numbers.get(number, [])) == ints
+        flat = list(read.spans.get(number, []))
+        assert [read.source.data[a:b] for a, b in zip(flat[::2], flat[1::2], strict=True)] == raws
 
 
 @given(st.lists(st.tuples(numbers, st.binary(max_size=9), st.lists(numbers, max_size=5)), max_size=8))
@@ -81,6 +82,13 @@ def test_a_message_of_too_many_fields_is_refused() -> None:
     data = message((1, 1)) * (MAX_COLUMN_STEPS + 1)
     with pytest.raises(InputError, match="fields in one message"):
         Columns.parse(source(data), np.array([0]), np.array([len(data)]), "x")
+
+
+def test_a_source_of_too_many_fields_is_refused_whatever_the_nesting() -> None:
+    inner = message((1, 1)) * (MAX_FIELDS // 2)
+    read = Message.parse(source(message((2, inner), (2, inner), (2, inner))))
+    with pytest.raises(InputError, match="fields"):
+        read.messages(2, 3)
 
 
 def test_no_messages_no_rows() -> None:
