@@ -1,44 +1,51 @@
-"""Commands that ask a profile: `summary`, `engines`, `lines`."""
+"""Commands that ask a profile one question: an analysis each, printed as it prints itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from nkilab.command import options
 from nkilab.command.result import Result
 
+# Command: (the analysis of that name in one sentence, an example of what to ask it about).
+ANALYSES = {
+    "summary": (
+        "Total time and every metric of the vendor's summary, with the vendor's names and units.",
+        "profile.json",
+    ),
+    "engines": ("Busy time, instructions and FLOPs of every engine and of the DMA.", "profile.json"),
+    "overlap": ("How much of the data movement hides behind compute.", "profile.json"),
+    "lines": ("Time, bytes and FLOPs of every source line.", "nkilab-out/matmul_tiled"),
+    "hierarchy": ("Time from layer through function and line to opcode.", "nkilab-out/matmul_tiled"),
+    "stalls": ("Every gap of every engine, and what it waited for.", "nkilab-out/matmul_tiled"),
+    "bounds": ("What the run could take at best, by each of its limits, and the roofline.", "nkilab-out/matmul_tiled"),
+    "dma": ("Queues, transfer sizes and repeated loads.", "profile.json"),
+    "memory": ("Use of SBUF and PSUM over time.", "nkilab-out/matmul_tiled"),
+    "collectives": ("Bandwidth and outliers of collective operations.", "profile.json"),
+    "system": ("The host's side: runtime events, CPU and memory use.", "inspect-output"),
+    "advice": ("What to change first, with the numbers that say so.", "nkilab-out/matmul_tiled"),
+    "doctor": ("What is missing or suspect in a profile, and what to do about it.", "profile.json"),
+}
 
-def summary(path: options.ProfilePath, *, neff: options.Neff = None, source_root: options.SourceRoot = None) -> Result:
-    """Total time and every metric of the vendor's summary, with the vendor's names and units.
+
+def diff(
+    before: options.ProfilePath,
+    after: Annotated[Path, typer.Argument(metavar="PROFILE", help="The profile to compare with it.")],
+    *,
+    source_root: options.SourceRoot = None,
+) -> Result:
+    """What changed from one run to another: metrics, engines, lines, opcodes.
 
     \b
-    nkilab summary profile.json
-    nkilab summary nkilab-out/matmul_tiled --json
+    nkilab diff nkilab-out/matmul_tiled nkilab-out/matmul_blocked
     """
-    return _answer(opened(path, neff, source_root).summary())
-
-
-def engines(path: options.ProfilePath, *, neff: options.Neff = None, source_root: options.SourceRoot = None) -> Result:
-    """Busy time, instructions and FLOPs of every engine and of the DMA.
-
-    \b
-    nkilab engines profile.json
-    """
-    return _answer(opened(path, neff, source_root).engines())
-
-
-def lines(path: options.ProfilePath, *, neff: options.Neff = None, source_root: options.SourceRoot = None) -> Result:
-    """Time, bytes and FLOPs of every source line.
-
-    \b
-    nkilab lines nkilab-out/matmul_tiled
-    """
-    return _answer(opened(path, neff, source_root).lines())
-
-
-COMMANDS: dict[str, Callable[..., Result]] = {"summary": summary, "engines": engines, "lines": lines}
+    first, second = (opened(path, None, source_root) for path in (before, after))
+    answer = first.diff(getattr(second, "profile", second))
+    return Result(data=answer.to_json(), text=(answer,))
 
 
 def opened(path: Path, neff: Path | None, source_root: Path | None) -> Any:
@@ -48,5 +55,16 @@ def opened(path: Path, neff: Path | None, source_root: Path | None) -> Any:
     return load(path, neff, source_root)
 
 
-def _answer(answer: Any) -> Result:
-    return Result(data=answer.to_json(), text=(answer,))
+def _asking(name: str) -> Callable[..., Result]:
+    """The command of one analysis."""
+
+    def ask(path: options.ProfilePath, *, neff: options.Neff = None, source_root: options.SourceRoot = None) -> Result:
+        answer = getattr(opened(path, neff, source_root), name)()
+        return Result(data=answer.to_json(), text=(answer,))
+
+    sentence, example = ANALYSES[name]
+    ask.__doc__ = f"{sentence}\n\n\b\nnkilab {name} {example}\nnkilab {name} {example} --json"
+    return ask
+
+
+COMMANDS: dict[str, Callable[..., Result]] = {**{name: _asking(name) for name in ANALYSES}, "diff": diff}

@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from nkilab.command import main
 from nkilab.command.app import COMMANDS
+from nkilab.command.inspection import ANALYSES
 from nkilab.version import VERSION
 
 
@@ -39,7 +39,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("command", ["summary", "engines", "lines", "report", "export"])
+@pytest.mark.parametrize("command", [*ANALYSES, "report", "export"])
 @pytest.mark.parametrize("name", [*UNREADABLE, "missing.json"])
 def test_unreadable_input_is_one_line_and_status_2(
     command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -111,15 +111,6 @@ def test_every_command_explains_itself_with_an_example(name: str, capsys: pytest
     out = capsys.readouterr().out
     assert f"\n  nkilab {name}" in out
     assert "--json" in out
-
-
-def shape(value: Any) -> Any:
-    """The form of a JSON value: keys, and the type of each leaf; a list is the form of its first element."""
-    if isinstance(value, dict):
-        return {key: shape(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [shape(value[0])] if value else []
-    return type(value).__name__
 
 
 def quiet(*command: str, lines: int) -> tuple[int, str]:

@@ -5,15 +5,18 @@ A wanted change: NKILAB_UPDATE_GOLDEN=1 python -m pytest tests/nkilab/test_envel
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from nkilab.command import main
 from nkilab.command.app import COMMANDS
+from nkilab.profiler import Origin, Profile
 from nkilab.version import VERSION
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,12 +24,23 @@ RMSNORM = ("--axis", "n=128", "--axis", "d=512")
 
 
 def form(value: Any) -> Any:
-    """The form of a JSON value: keys of objects, types of leaves; of a list, that of its first element."""
+    """The form of a JSON value: keys of objects, types of leaves; the elements of a list merged into one."""
     if isinstance(value, dict):
         return {key: form(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [form(item) for item in value[:1]]
+        return [functools.reduce(merged, map(form, value))] if value else []
     return {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}[type(value)]
+
+
+def merged(one: Any, other: Any) -> Any:
+    """One form that describes both; "null|number" is a number that may be missing."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {key: merged(one.get(key, "absent"), other.get(key, "absent")) for key in {**one, **other}}
+    if isinstance(one, list) and isinstance(other, list):
+        return [merged(one[0], other[0])] if one and other else one or other
+    if isinstance(one, str) and isinstance(other, str):
+        return "|".join(sorted({*one.split("|"), *other.split("|")}))
+    return one if other in ("null", "absent") else other
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +51,52 @@ def saved(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     return folder
 
 
-def arguments(command: str, saved: Path, repository: Path) -> tuple[str, ...]:
+@pytest.fixture(scope="module")
+def collective(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile of one collective operation, made by hand."""
+    operation = {
+        "start_ts": 100.0,
+        "end_ts": 300.0,
+        "duration_ns": 200.0,
+        "operation": "allreduce",
+        "algorithm": "ring",
+        "op_id": 1,
+        "stream_id": 0,
+        "input_size": 4096,
+        "output_size": 4096,
+    }
+    profile = Profile.build({"CcOp": pl.DataFrame([operation])}, Origin("device-json"))
+    return profile.save(tmp_path_factory.mktemp("collective") / "profile")
+
+
+@pytest.fixture
+def arguments(
+    command: str, saved: Path, collective: Path, repository: Path, request: pytest.FixtureRequest
+) -> tuple[str, ...]:
+    """What a command is asked about."""
     kernel = f"{repository}/kernels/rmsnorm.py:rmsnorm"
-    special = {"demo": (), "sim": (kernel, *RMSNORM, "--report"), "check": (kernel, *RMSNORM)}
+    if command == "system":
+        return (str(request.getfixturevalue("shared_profiles") / "trn2-inspect"),)
+    special = {
+        "demo": (),
+        "sim": (kernel, *RMSNORM, "--report"),
+        "check": (kernel, *RMSNORM),
+        "diff": (str(saved), str(saved)),
+        "collectives": (str(collective),),
+    }
     return special.get(command, (str(saved),))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_form_of_the_json_is_the_golden_one(
     command: str,
-    saved: Path,
-    repository: Path,
+    arguments: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status = main([command, *arguments(command, saved, repository), "--json"])
+    status = main([command, *arguments, "--json"])
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")
     document = json.loads(out)
