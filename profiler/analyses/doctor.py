@@ -91,6 +91,12 @@ def _instructions(p: Profile) -> Rows:
         yield "missing", "no instructions", "a summary holds totals only", "open the NTFF or the full JSON of the run"
 
 
+def _empty(p: Profile) -> Rows:
+    """Nothing at all."""
+    if not any(p.has(name) for name in p.names):
+        yield "wrong", "empty", "no table of this profile has a row", "open another file of the run"
+
+
 def _lines(p: Profile) -> Rows:
     """Source lines."""
     if not p.has("Instruction"):
@@ -277,6 +283,6 @@ def _tables(p: Profile) -> Rows:
 
 
 CHECKS: tuple[Check, ...] = (
-    _dropped, _instructions, _lines, _dge, _mfu, _first, _duplicates, _clocks, _version, _opcodes, _sources, _waits, _modelled, _tables,
+    _empty, _dropped, _instructions, _lines, _dge, _mfu, _first, _duplicates, _clocks, _version, _opcodes, _sources, _waits, _modelled, _tables,
     _warnings,
 )  # fmt: skip

@@ -102,6 +102,13 @@ def test_tables_read_in_blocks_equal_those_read_at_once(tmp_path: Path, monkeypa
         assert blocks.table(name).select(columns).equals(whole.table(name)), name
 
 
+def test_a_file_made_with_the_wrong_neff_says_so(tmp_path: Path) -> None:
+    p = read(makers.write(tmp_path / "p.json", {"profile_info": [{"profiler_version": "2.30"}]}))
+    assert p.names == ("Metadata",)
+    assert any("NEFF" in note for note in p.notes)
+    assert p.doctor().table()["check"][0] == "no instructions"
+
+
 HOSTILE = {
     "empty": (b"", "empty"),
     "text": (b"hello world\n", "not a profile"),
