@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from nkilab.hardware import Hardware
 
 
+LEAD = 32
+"""How many instructions ahead a tensor that finds no space may be written (a guess)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lives:
     """Columns over the tensors that a program accesses: first and last instruction, in order of first access."""
@@ -55,13 +59,13 @@ def lives(program: Program, space: int) -> Lives:
     )
 
 
-def place(program: Program, hw: Hardware) -> Placement:
-    """Place every SBUF and PSUM tensor of a program."""
+def place(program: Program, hw: Hardware, share: float = 1.0) -> Placement:
+    """Place every SBUF and PSUM tensor of a program, in a share of SBUF."""
     address = np.full(len(program.tensors["bytes"]), -1)
     overflow = np.zeros(len(address), np.bool_)
     pairs: list[tuple[int, int]] = []
     for space, size, unit in (
-        (SBUF, hw.sbuf.partition_bytes, 32),
+        (SBUF, int(hw.sbuf.partition_bytes * share), 32),
         (PSUM, hw.psum.partition_bytes, hw.psum.bank_bytes),
     ):
         _place_space(program, lives(program, space), _Space(size, unit), address, overflow, pairs)
@@ -84,9 +88,23 @@ def resource_edges(program: Program, placement: Placement, stream: Ints) -> Edge
     first = np.full(len(program.tensors["bytes"]), -1)
     first[tensor[::-1]] = np.arange(len(tensor))[::-1]
     consumer = first[placement.later[pair]]
+    late, next_one = _waiting(program, placement, first)
+    producer, consumer = np.concatenate([producer, late]), np.concatenate([consumer, next_one])
     row = access["instruction"]
     keep = stream[row[producer]] != stream[row[consumer]]
     return Edges(producer[keep], consumer[keep], np.full(int(keep.sum()), RESOURCE))
+
+
+def _waiting(program: Program, placement: Placement, first: Ints) -> tuple[Ints, Ints]:
+    """For each tensor without space the access that it waits for, and its first one.
+
+    Somebody's space it must take: it may come no earlier than `LEAD` instructions ahead.
+    """
+    access = program.accesses
+    consumer = first[placement.overflow & (first >= 0)]
+    ahead = access["instruction"][consumer] - LEAD
+    consumer, ahead = consumer[ahead >= 0], ahead[ahead >= 0]
+    return np.searchsorted(access["instruction"], ahead, "right") - 1, consumer
 
 
 @dataclass(slots=True)

@@ -16,10 +16,11 @@ from .engines import engine_of
 from .expand import Device, expand
 from .order import issue_order
 from .pieces import in_pieces
-from .placement import Placement, place, resource_edges
+from .placement import Placement, resource_edges
 from .policy import Policy
 from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
 from .schedule import ENGINE_STREAMS, Times, run
+from .spill import spilled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,13 +102,12 @@ class _Part:
 
 def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
     """Time one core's program."""
-    program = issue_order(in_pieces(given, hw), hw, policy)
+    program, placement = spilled(issue_order(in_pieces(given, hw), hw, policy), hw)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
     moved = transfers(program, hw, policy)
     device = expand(program, engine, compute_cost(program, engine, seen, hw), moved, hw)
     stream = _streams(engine, moved, policy)
-    placement = place(program, hw)
     edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream)])
     producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
     waits = _waits(producer, consumer, stream[device.source], edges.kind)
