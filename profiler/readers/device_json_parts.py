@@ -44,6 +44,11 @@ _QUEUE = {
     "q_axi_port": "axi_port",
     "q_dram_channel": "dram_channel",
 }
+_LOCATION = r"^(.+?):(\d{1,9})(?::\d+)?$"
+LOCATED = (
+    pl.col("nki_source_location").cast(pl.String).str.extract(_LOCATION, 1).alias("file"),
+    pl.col("nki_source_location").cast(pl.String).str.extract(_LOCATION, 2).cast(pl.Int64).alias("line"),
+)
 
 
 def as_it_is(rows: pl.DataFrame) -> pl.DataFrame:
@@ -113,13 +118,7 @@ def instruction(rows: pl.DataFrame) -> pl.DataFrame:
 
 def located(rows: pl.DataFrame) -> pl.DataFrame:
     """`nki_source_location` ("path:line" or "path:line:column") as `file` and `line`."""
-    if "nki_source_location" not in rows.columns:
-        return rows
-    parts = (
-        pl.col("nki_source_location").cast(pl.String).str.extract_groups(r"^(?P<file>.+?):(?P<line>\d{1,9})(?::\d+)?$")
-    )
-    where = rows.select(parts.alias("where")).unnest("where")
-    return rows.with_columns(where["file"], where["line"].cast(pl.Int64))
+    return rows.with_columns(*LOCATED) if "nki_source_location" in rows.columns else rows
 
 
 def flow(rows: pl.DataFrame) -> pl.DataFrame:

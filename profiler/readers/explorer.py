@@ -14,7 +14,7 @@ import polars as pl
 
 from ..profile import Origin, Profile
 from ..schema import TABLES
-from .device_json_parts import located
+from .device_json_parts import LOCATED
 from .folder import scan
 from .source import unreadable
 
@@ -79,7 +79,7 @@ def _instruction(frame: pl.LazyFrame) -> pl.LazyFrame:
     columns = set(frame.collect_schema())
     if "nki_source_location" not in columns or columns & {"file", "line"}:
         return frame
-    return frame.map_batches(located, schema={**frame.collect_schema(), "file": pl.String, "line": pl.Int64})
+    return frame.with_columns(*LOCATED)
 
 
 def _notes(version: str, frames: Mapping[str, pl.LazyFrame]) -> tuple[str, ...]:
