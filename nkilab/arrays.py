@@ -103,3 +103,15 @@ def to_numpy(value: Any) -> Any:
     from nkilab.simulator.torch_arrays import to_numpy as converted
 
     return mapped(lambda leaf: converted(leaf) if isinstance(leaf, torch.Tensor) else leaf, value)
+
+
+def to_torch(value: Any) -> Any:
+    """The same nest with NumPy arrays as torch tensors of the same type; everything else as it is.
+
+    Raises:
+        ImportError: torch is not installed.
+    """
+    from nkilab.simulator.arguments import mapped
+    from nkilab.simulator.torch_arrays import to_torch as converted
+
+    return mapped(converted, value)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkilab.arrays import dtype, from_text, rounding, scalar, to_numpy
+from nkilab.arrays import dtype, from_text, rounding, scalar, to_numpy, to_torch
 from nkilab.errors import UsageError
 
 RNG = np.random.default_rng(0)
@@ -66,3 +66,6 @@ def test_torch_tensors_become_arrays_of_the_same_type(name: str) -> None:
     (array,) = to_numpy([tensor])
     assert array.dtype == dtype(name)
     assert array.astype(np.float32).tolist() == tensor.to(torch.float32).tolist()
+    (back,) = to_torch([array])
+    assert back.dtype == tensor.dtype
+    assert torch.equal(back.to(torch.float32), tensor.to(torch.float32))
