@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .header import refusal
 from .names import CaptureName, group, parse
 from .reader import read
 
-__all__ = ["CaptureName", "group", "parse", "read"]
+__all__ = ["CaptureName", "group", "parse", "read", "refusal"]

@@ -27,13 +27,16 @@ _SEMAPHORE_CHANGES = (0xF3, 0xF9, 0xF4)
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """Instructions as executed on one core. `wait` is the raw 16-bit wait counter in engine cycles; pc is -1 outside."""
+    """Instructions as executed on one core. `wait` is the raw 16-bit wait counter in engine cycles; `crc` holds the
+    checksums of what was read (low 16 bits) and written (high); pc is -1 outside the program.
+    """
 
     engine: Ints
     pc: Ints
     start: Ints
     end: Ints
     wait: Ints
+    crc: Ints
     unpaired: int
 
     def __len__(self) -> int:
@@ -41,9 +44,9 @@ class Executed:
 
     def take(self, keep: NDArray[np.bool_]) -> Executed:
         """The rows of a mask."""
-        columns = (self.engine, self.pc, self.start, self.end, self.wait)
-        engine, pc, start, end, wait = (column[keep] for column in columns)
-        return Executed(engine, pc, start, end, wait, self.unpaired)
+        columns = (self.engine, self.pc, self.start, self.end, self.wait, self.crc)
+        engine, pc, start, end, wait, crc = (column[keep] for column in columns)
+        return Executed(engine, pc, start, end, wait, crc, self.unpaired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ def executed(source: Source, graph: Graph) -> Executed:
         start=to_ps(found["t"][first], engine, graph.engine_clocks),
         end=to_ps(found["t"][last], engine, graph.engine_clocks),
         wait=(found["b"][first] >> 16).astype(np.int64),
+        crc=found["b"][last].astype(np.int64),
         unpaired=len(found) - 2 * len(first),
     )
 

@@ -58,8 +58,8 @@ def instructions(
     """Instruction rows of one core, in order of start. Ids are given later, over all cores."""
     ran = ran.take(window.holds(ran.start, ran.end) & (ran.pc >= 0))
     order = np.argsort(ran.start, kind="stable")
-    columns = (ran.engine, ran.pc, ran.start, ran.end, ran.wait)
-    engine, pc, start, end, wait = (column[order] for column in columns)
+    columns = (ran.engine, ran.pc, ran.start, ran.end, ran.wait, ran.crc)
+    engine, pc, start, end, wait, crc = (column[order] for column in columns)
     static = table.rows.select(COLUMNS)[table.first[core, engine] + pc]
     names = pl.Series(ENGINES).gather(engine)
     matmul = static["opcode"] == "MATMUL"
@@ -69,6 +69,8 @@ def instructions(
         pcore_idx=pl.lit(core, pl.Int64),
         pc=pl.Series(pc),
         evt_wait_time_ns=_waits(wait, clock_ghz),
+        crc_in=pl.Series(crc & 0xFFFF),
+        crc_out=pl.Series(crc >> 16),
     )
     location = pl.when(pl.col("line").is_not_null()).then(pl.format("{}:{}", "file", "line"))
     return moving.hstack(static).with_columns(nki_source_location=location)

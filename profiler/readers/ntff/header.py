@@ -75,3 +75,19 @@ def is_records(source: Source) -> bool:
         if at == len(data):
             return True
     return True
+
+
+def refusal(source: Source) -> InputError | None:
+    """Why a binary file cannot be opened as an NTFF: what it is instead, its version, or where it was cut short.
+
+    None for an NTFF whose header is whole, and for text, which is for other readers to judge.
+    """
+    first = source.data[0] if len(source.data) else ord("{")
+    binary = first < ord(" ") and first not in b"\t\r\n"
+    if not (binary or source.file.endswith(".ntff") or is_records(source)):
+        return None
+    try:
+        layout(source)
+    except InputError as error:
+        return error
+    return None

@@ -89,6 +89,8 @@ def test_instructions_names_of_the_compiler(run: tuple[str, Profile, Tables]) ->
     ("column", "key"),
     [
         ("evt_wait_time_ns", "evt_wait_time"),
+        ("crc_in", "crc_in"),
+        ("crc_out", "crc_out"),
         ("operands", "operands"),
         ("tensor_instruction_type", "instruction_type"),
         ("scalar_activation_fn", "activation_fn"),

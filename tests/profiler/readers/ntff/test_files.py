@@ -10,7 +10,8 @@ import pytest
 from nkilab.errors import InputError, UsageError
 from nkilab.profiler import sample
 from nkilab.profiler.readers import ntff
-from nkilab.profiler.readers.ntff import CaptureName, group, parse
+from nkilab.profiler.readers.ntff import CaptureName, group, parse, refusal
+from nkilab.profiler.readers.wire import Source
 from nkilab.profiler.sample.wire import message
 
 
@@ -130,3 +131,20 @@ def test_files_of_one_run_are_grouped_by_rank_then_execution() -> None:
         "p": ["p_rank_2_exec_1.ntff", "p_rank_2_exec_2.ntff", "p_rank_10_exec_1.ntff"],
         "q": ["q.ntff"],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("profile.ntff", bytes([7]) + bytes(300), "NTFF version 7"),
+        ("a", sample.ntff(sample.demo())[:1000], "bytes of metadata where"),
+        ("ntrace.pb", (b"\x06\0\0\0" + message((2, 300), (7, 1), (14, 1))[:6]) * 3, "a system trace"),
+        ("a.ntff", b'{"instruction": []}', "JSON text"),
+        ("a.json", b'{"instruction": []}', None),
+        ("whole", sample.ntff(sample.demo()), None),
+    ],
+)
+def test_why_a_binary_file_is_refused(name: str, content: bytes, said: str | None) -> None:
+    error = refusal(Source(content, name))
+    assert (said is None) == (error is None)
+    assert said is None or said in str(error)
