@@ -27,8 +27,13 @@ _SEMAPHORE_CHANGES = (0xF3, 0xF9, 0xF4)
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """Instructions as executed on one core. `wait` is the raw 16-bit wait counter in engine cycles; `crc` holds the
-    checksums of what was read (low 16 bits) and written (high); pc is -1 outside the program.
+    """Instructions as executed on one core.
+
+    Attributes:
+        pc: device pc, -1 outside the program.
+        wait: the raw 16-bit wait counter, in engine cycles.
+        crc: checksums of what was read (low 16 bits) and written (high).
+        unpaired: records without a partner.
     """
 
     engine: Ints
