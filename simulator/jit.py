@@ -122,6 +122,10 @@ def as_kernel(kernel: Any) -> Kernel:
     """
     if isinstance(kernel, Kernel):
         return kernel
+    from .rebind import rebound, vendor_is_loaded
+
+    if vendor_is_loaded() and callable(kernel):
+        return Kernel(rebound(kernel), getattr(kernel, "lnc", None))
     if callable(kernel) and hasattr(inspect.unwrap(kernel), "__code__"):
         return Kernel(kernel)
     raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 from .errors import UnsupportedError
@@ -35,3 +36,19 @@ def missing(module: str, function_name: str, parameters: str = "", /, **defaults
     function.__doc__ = f"Not in this simulator: raises UnsupportedError for `{module}.{function_name}`."
     function.__signature__ = inspect.Signature([*needed, *optional])  # type: ignore[attr-defined]
     return function
+
+
+class UnknownNameError(UnsupportedError, AttributeError):
+    """A name that this simulator's `nki` does not have; an AttributeError too, so that `hasattr` says no."""
+
+
+def unknown_name(module: str, name: str, known: list[str]) -> AttributeError:
+    """The error of a module that lacks a name."""
+    if name.startswith("__"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    near = get_close_matches(name, known, n=1)
+    return UnknownNameError(
+        f"{module}.{name} is not in this simulator",
+        rule="the names are those of the NKI reference",
+        fix=f"did you mean {module}.{near[0]}?" if near else "",
+    )

@@ -41,6 +41,7 @@ from ..isa.registers import register_alloc, register_load, register_move, regist
 from ..isa.scalar_engine import activate2, activation, activation_reduce
 from ..isa.tensor_engine import nc_matmul, nc_transpose
 from ..missing import missing as _missing
+from ..missing import unknown_name as _unknown_name
 from ..registers import NkiScalar, VirtualRegister
 from ..target import get_nc_sub_version, get_nc_version
 
@@ -58,3 +59,7 @@ vector_engine = engine.vector
 scalar_engine = engine.scalar
 gpsimd_engine = engine.gpsimd
 unknown_engine = engine.unknown
+
+
+def __getattr__(name: str) -> object:
+    raise _unknown_name("nki.isa", name, list(globals()))

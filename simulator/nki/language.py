@@ -54,6 +54,7 @@ from ..language.tiles import (
     transpose,
     var,
 )
+from ..missing import unknown_name as _unknown_name
 from ..ops import Op as _Op
 from ..tensor import NKIObject, NkiTensor
 from ..values.dtypes import (
@@ -88,3 +89,7 @@ tile_size = _TileSize()
 average = _Op("average")
 bypass = _Op("bypass")
 prelu = _Op("prelu")
+
+
+def __getattr__(name: str) -> object:
+    raise _unknown_name("nki.language", name, list(globals()))

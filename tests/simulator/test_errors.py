@@ -300,6 +300,13 @@ def test_a_missing_function_is_told_by_name():
         execute(kernel, (F32,), {}, Sim())
 
 
+def test_a_misspelt_name_is_told_with_the_nearest():
+    with pytest.raises(AttributeError, match=r"nki.isa.tensor_copi is not in this simulator") as caught:
+        nisa.tensor_copi  # noqa: B018
+    assert "did you mean nki.isa.tensor_copy?" in str(caught.value)
+    assert not hasattr(nl, "nothing_like_it")
+
+
 def test_every_code_has_a_section_and_every_section_a_code(repository):
     page = (repository / "docs" / "errors.md").read_text()
     sections = {line[3:].strip() for line in page.splitlines() if line.startswith("## ")}
