@@ -58,9 +58,10 @@ def _table(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
 
 def _long(frame: pl.LazyFrame, key: str, value: str) -> pl.LazyFrame:
     """One wide row as (key, value) texts, values without one left out."""
-    if {key, value} <= set(frame.collect_schema()):
+    schema = frame.collect_schema()
+    if {key, value} <= set(schema):
         return frame
-    flat = frame.head(1).select(~pl.selectors.nested()).select(pl.all().cast(pl.String))
+    flat = frame.head(1).select(pl.col(name).cast(pl.String) for name, dtype in schema.items() if not dtype.is_nested())
     return flat.unpivot(variable_name=key, value_name=value).drop_nulls(value)
 
 
