@@ -1,9 +1,8 @@
-"""What a reader of the numbers should know about one NTFF, one sentence each, with what to do about it."""
+"""What a reader of the numbers should know about one NTFF, one sentence each. What any profile may lack, `doctor` says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -11,33 +10,32 @@ from ..neff.program import Neff
 from .metadata import Capture
 from .program_table import ProgramTable
 
-if TYPE_CHECKING:
-    from .reader import Losses
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What could not be shown: records without a partner, table packets left out."""
+
+    unpaired_instructions: int = 0
+    unpaired_packets: int = 0
+    table_packets: int = 0
 
 
 def notes(
-    what: Capture,
-    neff: Neff | None,
-    table: ProgramTable,
-    losses: Losses,
-    tables: Mapping[str, pl.DataFrame],
-    calls: str,
+    what: Capture, neff: Neff | None, table: ProgramTable, losses: Losses, rows: pl.DataFrame, calls: str
 ) -> tuple[str, ...]:
-    """The notes of one NTFF."""
-    return tuple(
-        note
-        for note in (
-            *_program(what, neff, table),
-            *_records(what, losses),
-            _opcodes(tables["Instruction"]),
-            _lines(neff, tables),
-            calls,
-            "hbm, sbuf and psum bytes, operands and FLOPs are given only where the encoding was compared with the "
-            "vendor's tool; others are null"
-            if table.rows.height
-            else "",
-        )
-        if note
+    """The notes of one NTFF; `rows` are its instructions, `calls` what was said about call stacks."""
+    found = (*_program(what, neff, table), *_records(what, losses), calls, _encodings(rows))
+    return tuple(note for note in found if note)
+
+
+def _encodings(rows: pl.DataFrame) -> str:
+    """What is said about instructions whose encoding is not understood."""
+    unknown = rows["operands"].null_count() if rows.height else 0
+    if not unknown:
+        return ""
+    return (
+        f"{unknown} of {rows.height} instructions have operands that are not understood, and their bytes and FLOPs may "
+        "be null: an encoding counts only where it was compared with the vendor's tool"
     )
 
 
@@ -78,24 +76,4 @@ def _records(what: Capture, losses: Losses) -> list[str]:
         found.append(f"version {what.version} states no start: it is taken from the preamble's last NOTIFY")
     if what.version == 4:
         found.append("version 4 has one clock per engine: times of different engines agree to about 0.5 us")
-    if what.execution == 1:
-        found.append("the first execution: it includes loading; profile a later one (--profile-nth-exec)")
     return found
-
-
-def _opcodes(rows: pl.DataFrame) -> str:
-    """Executed opcodes without a proven name."""
-    found = rows["opcode"].unique().sort().to_list() if rows.height else []
-    unknown = [name for name in found if name.startswith("OPCODE_")]
-    return "opcodes without a proven name: " + ", ".join(unknown) if unknown else ""
-
-
-def _lines(neff: Neff | None, tables: Mapping[str, pl.DataFrame]) -> str:
-    """What is said about source lines."""
-    if (
-        neff is None
-        or tables["Instruction"].is_empty()
-        or tables["Instruction"]["line"].null_count() < tables["Instruction"].height
-    ):
-        return ""
-    return "no source lines in the NEFF: set NEURON_FRAMEWORK_DEBUG=1 before compiling"

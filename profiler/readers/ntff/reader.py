@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -22,21 +21,12 @@ from .frames import Window
 from .header import layout
 from .metadata import Capture, capture
 from .names import parse
-from .notes import notes
+from .notes import Losses, notes
 from .program_table import ProgramTable, program_table
 from .sources import sources
 
 # Clock of the engines other than the tensor engine, by machine: hardware guide of each generation.
 _CLOCK_GHZ = {"trn1": 1.4, "inf2": 1.4, "trn2": 1.2, "trn3": 1.2}
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """What could not be shown: records without a partner, table packets left out."""
-
-    unpaired_instructions: int = 0
-    unpaired_packets: int = 0
-    table_packets: int = 0
 
 
 def read(path: Path, neff: Path | None = None, source_root: Path | None = None) -> Profile:
@@ -89,7 +79,7 @@ def _profile(path: Path, source: Source, what: Capture, neff: Neff | None, root:
     }
     if neff:
         tables |= {"NeffHeader": _facts(neff.header.facts()), "TensorInfo": neff.tensors}
-    said = notes(what, neff, table, losses, tables, call_note)
+    said = notes(what, neff, table, losses, tables["Instruction"], call_note)
     kept = {name: frame for name, frame in tables.items() if frame.height}
     return Profile.build(kept, Origin("ntff", str(path), what.runtime), said)
 

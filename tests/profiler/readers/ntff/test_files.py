@@ -95,12 +95,6 @@ def test_without_a_neff_times_remain_and_a_note_says_what_is_missing(tmp_path: P
     assert any("no NEFF with uuid 0102030405060708090a0b0c0d0e0f10" in note for note in profile.notes)
 
 
-def test_the_first_execution_is_said_to_be_the_first(tmp_path: Path) -> None:
-    path = tmp_path / "a.ntff"
-    path.write_bytes(sample.ntff(dataclasses.replace(sample.demo(), execution=1)))
-    assert any("the first execution" in note for note in ntff.read(path).notes)
-
-
 def test_sections_over_the_same_bytes_are_refused(tmp_path: Path) -> None:
     section = message((1, 0), (5, 0), (6, 16), (7, 4))
     graph = message((1, "sg00"), (3, 4))
