@@ -88,7 +88,7 @@ def _empty(point: Point, case: Case, settings: Settings) -> Row:
 
 def _measured(case: Case, backend: Backend, settings: Settings, row: Row) -> Row:
     if settings.gated:
-        row = _judged(row, gate(case, backend, settings.seed, settings.seeds))
+        row = _gated(case, backend, settings, row)
         if row.refused:
             return row
     if not backend.times:
@@ -100,10 +100,36 @@ def _measured(case: Case, backend: Backend, settings: Settings, row: Row) -> Row
     return _rated(case, inputs, first, settings, row)
 
 
+def _gated(case: Case, backend: Backend, settings: Settings, row: Row) -> Row:
+    """The row after the gate. What only the simulator sees of memory is asked of it first, for the vendor's backends."""
+    if backend.name in {"trn", "vendor-sim"}:
+        row = _simulated(case, settings, row)
+        if row.refused:
+            return row
+    return _judged(row, gate(case, backend, settings.seed, settings.seeds))
+
+
+def _simulated(case: Case, settings: Settings, row: Row) -> Row:
+    """The row after the simulator's gate; a note where the simulator cannot run the kernel, which the vendor's may."""
+    simulator = backend_of(replace(settings, backend="sim"), case)
+    try:
+        return _judged(row, gate(case, simulator, settings.seed, settings.seeds))
+    except Exception as error:
+        if not isinstance(error, NkilabError) and _users_place(error) is None:
+            raise
+        said = f"memory was not checked: the simulator cannot run this kernel ({str(error).splitlines()[0]})"
+        return replace(row, notes=(*row.notes, said))
+
+
 def _judged(row: Row, verdict: Verdict) -> Row:
     refused = tuple(_refusal(r.code, r.message, r.seed) for r in verdict.refusals)
     return replace(
-        row, gated=True, seeds=verdict.seeds, max_error=verdict.max_error, refused=refused, findings=verdict.warnings
+        row,
+        gated=True,
+        seeds=verdict.seeds,
+        max_error=verdict.max_error,
+        refused=refused,
+        findings=(*row.findings, *verdict.warnings),
     )
 
 
@@ -126,7 +152,7 @@ def _timed(case: Case, backend: Backend, inputs: Sequence[Any], settings: Settin
         times, stopped = collected.times_us, collected.stopped
     last = taken[-1]
     stats = statistics(times)
-    notes = [*row.notes, *last.notes]
+    notes = [*row.notes, *last.notes, *_other_machine(last, row)]
     if stopped != "deterministic":
         notes += advice(stats, stopped, settings.rule)
     findings = {str(f["message"]): f for f in (*row.findings, *last.findings)}
@@ -144,6 +170,14 @@ def _timed(case: Case, backend: Backend, inputs: Sequence[Any], settings: Settin
         facts=dict(last.facts),
         artifacts={name: str(path) for name, path in last.artifacts.items()},
         notes=tuple(notes) if row.gated else (*notes, "not gated: nothing says that this kernel is right"),
+    )
+
+
+def _other_machine(timing: Timing, row: Row) -> list[str]:
+    """A note where the device is of another generation than the bounds."""
+    there = timing.facts.get("target", row.target)
+    return (
+        [] if there == row.target else [f"the device is {there}, the bounds are those of {row.target}: give --target"]
     )
 
 

@@ -59,7 +59,9 @@ def torch_backend(case: Case, settings: Settings) -> TorchBackend:
         return TorchBackend(kernel_named(settings.torch), settings.warmup)
     family = case.name.partition("_")[0]
     if family not in KNOWN:
-        raise UsageError(f"no torch function is known for {case.name}", fix="--torch FILE.py:FUNCTION, of the same inputs")
+        raise UsageError(
+            f"no torch function is known for {case.name}", fix="--torch FILE.py:FUNCTION, of the same inputs"
+        )
     return TorchBackend(KNOWN[family], settings.warmup)
 
 

@@ -1,0 +1,48 @@
+"""Stands in for the vendor's nki in its own Python: a kernel works on NumPy arrays; compiling leaves a NEFF.
+
+What it saw goes to the file of STANDIN_LOG, one JSON object a line.
+"""
+
+import functools
+import json
+import os
+import shutil
+from pathlib import Path
+
+# As documented, this is read when nki is imported, not later.
+_ARTIFACTS = os.environ.get("NKI_ARTIFACTS_DIR")
+
+
+def _log(event, **fields):
+    with Path(os.environ["STANDIN_LOG"]).open("a") as file:
+        file.write(json.dumps({"tool": "nki", "event": event, **fields}) + "\n")
+
+
+class Kernel:
+    def __init__(self, function, lnc=1):
+        functools.update_wrapper(self, function)
+        self.function, self.lnc = function, lnc
+
+    def __getitem__(self, lnc):
+        return Kernel(self.function, lnc)
+
+    def __call__(self, *arguments, **meta):
+        names = ("NKI_DEBUG_INFO", "NEURON_RT_VISIBLE_CORES", "NEURON_LOGICAL_NC_CONFIG", "NEURON_FRAMEWORK_DEBUG")
+        variables = {name: os.environ.get(name) for name in names}
+        dtypes = [str(a.dtype) for a in arguments]
+        _log("compile", kernel=self.__name__, lnc=self.lnc, meta=meta, dtypes=dtypes, variables=variables)
+        if _ARTIFACTS and os.environ.get("STANDIN_NEFF"):
+            shutil.copy(os.environ["STANDIN_NEFF"], Path(_ARTIFACTS) / "kernel.neff")
+        return self.function(*arguments, **meta)
+
+
+def jit(function=None, **_options):
+    return Kernel(function) if function else jit
+
+
+def simulate(kernel):
+    def run(*arguments, **meta):
+        _log("simulate", kernel=kernel.__name__)
+        return kernel.function(*arguments, **meta)
+
+    return run
