@@ -12,9 +12,7 @@ from .computed import Values, computed
 from .dma import Dma, dma
 from .intervals import Intervals
 from .machine import Machine, machine, working
-from .overlap import overlap
-
-COMPUTE = ("Tensor", "Vector", "Scalar", "GpSimd")
+from .overlap import COMPUTE, compute_intervals, dma_intervals, overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,7 @@ class Evidence:
         bounds: its ladder.
         overlap: active_ns, hidden_ns, exposed_ns by kind.
         busy: active time of each compute engine.
+        inner_dma_ns: DMA that no compute hides, between the first and the last compute: without filling and draining.
         work: instructions other than waits, sorted by start.
     """
 
@@ -41,6 +40,7 @@ class Evidence:
     bounds: Bounds
     overlap: dict[str, dict[str, float | None]]
     busy: dict[str, float]
+    inner_dma_ns: float
     work: pl.DataFrame
 
     @property
@@ -83,6 +83,8 @@ def gather(p: Profile, total: float) -> Evidence:
     """Everything that the rules need of a profile with instructions."""
     work = working(p)
     kinds = {row["kind"]: row for row in overlap(p).rows.to_dicts()}
+    compute, moving = compute_intervals(p), dma_intervals(p)
+    inner = moving.subtract(compute).clip(compute.start[0], compute.end[-1]).measure if len(compute) else 0.0
     has_dma = p.has("DmaPacket") or p.has("DmaPacketAggregated")
     return Evidence(
         p=p,
@@ -93,5 +95,6 @@ def gather(p: Profile, total: float) -> Evidence:
         bounds=bounds(p),
         overlap=kinds,
         busy={name: Intervals.from_frame(work.filter(engine=name)).measure for name in COMPUTE},
+        inner_dma_ns=inner,
         work=work,
     )

@@ -55,11 +55,7 @@ def overlap(p: Profile) -> Overlap:
         raise NotInProfileError(
             "overlap needs instructions, and this profile has none", fix="open the NTFF or the full JSON of the run"
         )
-    work = working(p).filter(
-        pl.col("engine").is_in(COMPUTE) & ~pl.col("opcode").str.contains(_TRIGGERS).fill_null(value=False)
-    )
-    compute = Intervals.from_frame(work)
-    dma = Intervals.from_frame(p.rows("DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated"))
+    compute, dma = compute_intervals(p), dma_intervals(p)
     collectives = Intervals.from_frame(p.rows("CcOp"))
     start = p.fact("first_hw_timestamp") or 0.0
     run = Intervals.of([start], [start + total])
@@ -68,6 +64,17 @@ def overlap(p: Profile) -> Overlap:
     present = [_row(name, spans, compute) for name, spans in kinds if len(spans)]
     rows = pl.DataFrame([*present, {"kind": "nothing", "active_ns": run.subtract(anything).measure}], schema=_SCHEMA)
     return Overlap(rows.with_columns(share=pl.col("active_ns") / total), total, p.origin.simulated)
+
+
+def compute_intervals(p: Profile) -> Intervals:
+    """Time in which any compute engine executes something other than a semaphore wait or a DMA trigger."""
+    trigger = pl.col("opcode").str.contains(_TRIGGERS).fill_null(value=False)
+    return Intervals.from_frame(working(p).filter(pl.col("engine").is_in(COMPUTE) & ~trigger))
+
+
+def dma_intervals(p: Profile) -> Intervals:
+    """Time in which any DMA packet is in flight."""
+    return Intervals.from_frame(p.rows("DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated"))
 
 
 _SCHEMA = {

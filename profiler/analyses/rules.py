@@ -94,7 +94,7 @@ def small_dma(e: Evidence) -> Found | None:
     )
     what = f"move at least {SMALL_BYTES}, better {FULL_BYTES} contiguous bytes per partition at once"
     issuing = e.work.filter(pl.col("opcode").str.starts_with("DMA"))
-    return Found("small DMA", what, evidence, share * e.exposed_ns("dma"), e.lines(issuing), DMA_GUIDE)
+    return Found("small DMA", what, evidence, share * e.inner_dma_ns, e.lines(issuing), DMA_GUIDE)
 
 
 def dma_issue(e: Evidence) -> Found | None:
@@ -111,7 +111,7 @@ def dma_issue(e: Evidence) -> Found | None:
         "DMA issue",
         "issue fewer, larger DMAs, or spread them over queues",
         evidence,
-        e.exposed_ns("dma"),
+        e.inner_dma_ns,
         e.lines(issuing),
         DMA_GUIDE,
     )
@@ -127,7 +127,7 @@ def reload(e: Evidence) -> Found | None:
     if not extra or not moved:
         return None
     names = ", ".join(f"{name} {times:.1f}x" for name, times in again.head(4).select("variable", "reload").rows())
-    gain = min(extra / moved * ((e.overlap.get("dma") or {}).get("active_ns") or 0.0), e.exposed_ns("dma"))
+    gain = min(extra / moved, 1.0) * e.inner_dma_ns
     return Found(
         "reload",
         "keep tiles in SBUF and reuse them (hoist loads, block the loops)",

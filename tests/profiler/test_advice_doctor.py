@@ -59,7 +59,7 @@ def fired(p: Profile) -> set[str]:
 
 
 IDLE = [(50_000.0 + 100 * i, 50_100.0 + 100 * i) for i in range(400)]  # DMA while nothing computes
-HALF = [row for row in steady() if float(str(row["start_ts"])) < 50_000]
+HALF = [row for row in steady() if float(str(row["start_ts"])) < 50_000 or float(str(row["start_ts"])) > 99_000]
 
 
 def test_a_kernel_at_its_bound_gets_no_advice() -> None:
@@ -93,6 +93,18 @@ def test_reloads() -> None:
     once = {**loads, "load_to_sbuf_total_size_bytes": [400_000]}
     assert "reload" in fired(profile(HALF, DmaPacket=packets(4096, IDLE), TensorInfo=pl.DataFrame(loads)))
     assert "reload" not in fired(profile(HALF, DmaPacket=packets(4096, IDLE), TensorInfo=pl.DataFrame(once)))
+
+
+def test_filling_and_draining_are_no_reload_and_no_issue() -> None:
+    loads = {
+        "variable_name": ["w"],
+        "size": [400_000],
+        "load_to_sbuf_total_size_bytes": [1_600_000],
+        "load_to_sbuf_dma_count": [4],
+    }
+    early = [row for row in HALF if float(str(row["start_ts"])) < 50_000]
+    found = fired(profile(early, DmaPacket=packets(256, IDLE), TensorInfo=pl.DataFrame(loads)))
+    assert found == {"missing overlap", "exposed DMA"}
 
 
 def test_spills() -> None:

@@ -1,0 +1,74 @@
+"""Profiles of simulated runs answer everything that measured ones do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import polars as pl
+import pytest
+
+import nkilab
+from nkilab.profiler import Profile
+from nkilab.profiler.readers import read
+
+STEPS = ("matmul_tiled", "matmul_hoisted", "matmul_blocked", "matmul_fully_blocked")
+
+
+def simulated(repository: Path, step: str, size: int = 2048) -> tuple[Profile, float]:
+    """The profile of one step of the matmul ladder without its arithmetic, and its modelled body in ns."""
+    lhsT, rhs = np.zeros((size, size), ml_dtypes.bfloat16), np.zeros((size, size), ml_dtypes.bfloat16)
+    run = nkilab.simulate(f"{repository}/kernels/matmul.py:{step}", lhsT, rhs, sim=nkilab.Sim(values=False))
+    return run.profile, run.body_us * 1e3
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_critical_path_is_as_long_as_the_modelled_body(step: str, repository: Path) -> None:
+    p, body = simulated(repository, step, 1024)
+    assert p.stalls().path_ns == pytest.approx(body, rel=1e-9)
+
+
+def test_time_is_accounted_for_and_every_line_is_known(repository: Path) -> None:
+    p, _ = simulated(repository, "matmul_tiled", 1024)
+    shares = p.stalls().rows.group_by("engine").agg(pl.col("share").sum())
+    assert shares["share"].to_list() == pytest.approx([1.0] * shares.height)
+    assert p.lines().attributed == 1.0
+    assert p.lines().table()["source"].null_count() == 0
+    assert p.summary()["hardware_flops"] == 2 * 1024**3
+
+
+def test_advice_shrinks_along_the_ladder(repository: Path) -> None:
+    tiled, _ = simulated(repository, "matmul_tiled")
+    best, _ = simulated(repository, "matmul_fully_blocked")
+    rules = set(tiled.advice().table()["rule"].to_list())
+    assert {"reload", "exposed DMA", "DMA issue"} <= rules
+    assert not {rule for rule in best.advice().table()["rule"] if "DMA" in rule or rule == "reload"}
+
+
+def test_a_gate_between_two_steps(repository: Path) -> None:
+    before, _ = simulated(repository, "matmul_tiled", 1024)
+    after, _ = simulated(repository, "matmul_fully_blocked", 1024)
+    assert before.diff(after).broken("total_us>+5%") is None
+    assert after.diff(before).broken("total_us>+5%")
+
+
+def test_everything_answers_again_after_saving(repository: Path, tmp_path: Path) -> None:
+    p, _ = simulated(repository, "matmul_blocked", 1024)
+    again = read(p.save(tmp_path / "saved"))
+    for name in (
+        "summary",
+        "engines",
+        "overlap",
+        "lines",
+        "hierarchy",
+        "stalls",
+        "bounds",
+        "dma",
+        "memory",
+        "advice",
+        "doctor",
+    ):
+        first, second = getattr(p, name)(), getattr(again, name)()
+        assert json.dumps(first.to_json()) == json.dumps(second.to_json()), name
