@@ -54,7 +54,7 @@ def spilled(program: Program, hw: Hardware) -> tuple[Program, Placement]:
     """Place a program's tensors; where some do not fit in SBUF, the program with their reloads and saves, placed."""
     placement = place(program, hw)
     in_sbuf = program.tensors["space"] == SBUF
-    if not (placement.overflow & in_sbuf).any() or "dma_copy" not in program.names["api"]:
+    if not (placement.overflow & in_sbuf).any():
         return program, placement
     visits = _visits(program, _victims(program, hw.sbuf.partition_bytes * RESIDENT))
     if not visits.loads.any():
@@ -151,19 +151,15 @@ def _insert(program: Program, visits: _Visits) -> Program:
     order = np.argsort(key, kind="stable")
     source = np.concatenate([np.arange(len(program)), beside])
     instructions = {name: column[source] for name, column in program.instructions.items()}
-    for name, value in (
-        ("api", program.names["api"].index("dma_copy")),
-        ("engine", -1),
-        ("flags", 0),
-        ("function", -1),
-    ):
+    apis = program.names["api"] if "dma_copy" in program.names["api"] else (*program.names["api"], "dma_copy")
+    for name, value in (("api", apis.index("dma_copy")), ("engine", -1), ("flags", 0), ("function", -1)):
         instructions[name][len(program) :] = value
     both = Program(
         program.rows[source],
         instructions,
         _with_copies(program, visits, moved, is_load, count),
         _with_tensors(program, visits, count),
-        program.names,
+        {**program.names, "api": apis},
     )
     return both.permuted(order)
 
