@@ -1,0 +1,368 @@
+"""Attention forward with online softmax, without ever holding a row of scores.
+
+Layouts (HBM), what the tensor engine wants and what `fused_qkv` writes: the head dimension d of queries and keys lies on
+the partitions, so that the scores need no transpose; keys lie on the partitions for values.
+
+| tensor | shape |
+|---|---|
+| q | `[heads, d, queries]` |
+| k | `[kv_heads, d, keys]` |
+| v | `[kv_heads, keys, d]` |
+| result | `[heads, queries, d]` |
+| log-sum-exp | `[heads, queries]` fp32 |
+
+128 queries meet a chunk of keys at a time:
+
+    TensorE   scores[128, chunk] = q.T @ k, a bank at a time, masks added         PSUM, a ring of chunks
+    VectorE   row maximum; the running minimum of -scale * maximum is the bias of exp
+    ScalarE   weights = exp(scale * scores + bias)                                SBUF, 16 bit
+    DMA       weights transposed, keys to the partitions (fp32: TensorE, copied by VectorE and ScalarE)
+    TensorE   sums[128, d + 1] = weights.T.T @ [v, 1]                              PSUM, a ring of two
+    VectorE   running sums = exp(change of bias) * running sums + sums
+
+The column of ones beside v sums the very weights that multiply v, rounding included, so no engine adds up a row. The
+loop is skewed: a chunk's weights meet the values `LAG` chunks after their scores, so that in-order engines never wait for
+the transposes.
+"""
+
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+from .flash_attention_tiles import (
+    BANK,
+    EMPTY,
+    ROWS,
+    Visibility,
+    columns_of,
+    differing,
+    load_blocks,
+    load_columns,
+    load_labels,
+    multiply,
+    spread_labels,
+)
+from .tiles import is_narrow, shard, spans
+
+TINY = 1e-30
+"""Added to a row's sum: only a row without visible keys is as small."""
+
+
+@nki.jit
+def flash_attention(
+    q,
+    k,
+    v,
+    q_segments=None,
+    kv_segments=None,
+    scale=None,
+    causal=False,
+    window=None,
+    with_lse=False,
+    transpose="dma",
+    chunk=1024,
+):
+    """Return `softmax(scale * q.T @ k + mask) @ v`, and with `with_lse` also the log-sum-exp of each row.
+
+    Shapes are those of the table above; heads are a multiple of kv_heads, d is 1 to 256, lengths are anything. A query
+    at row i stands at position `i + keys - queries`. `scale` is `d ** -0.5` unless given, positive.
+
+    Args:
+        q_segments: int32 `[queries]`: a query sees the keys of its own segment only. kv_segments: int32 `[keys]`.
+        causal: no query sees a key behind its position.
+        window: a query sees keys less than this many positions away.
+        with_lse: also return fp32 `[heads, queries]`; a row that sees no key gives zeros and less than -1e28 here.
+        transpose: "dma" or "tensor", who transposes 16-bit weights; fp32 ones go through the tensor engine.
+        chunk: keys in a chunk, a multiple of 512.
+    """
+    heads, d, queries = q.shape
+    result = nl.ndarray((heads, queries, d), dtype=q.dtype, buffer=nl.shared_hbm)
+    lse = nl.ndarray((heads, queries), dtype=nl.float32, buffer=nl.shared_hbm) if with_lse else None
+    check_operands(q, k, v, q_segments, kv_segments)
+    visible = Visibility(queries, k.shape[2], causal, window)
+    forward = Forward(q, k, v, result, visible, d**-0.5 if scale is None else scale)
+    forward.segments = None if q_segments is None else (q_segments, kv_segments)
+    forward.by_dma = transpose == "dma" and is_narrow(q.dtype)
+    forward.allocate(chunk)
+    first, last = shard(heads, 1)
+    forward.statistics(last - first, with_lse)
+    forward.run(steps(forward, (first, last)))
+    if with_lse:
+        store_lse(forward, lse, first)
+    return (result, lse) if with_lse else result
+
+
+def check_operands(q, k, v, q_segments=None, kv_segments=None):
+    """Raise AssertionError where shapes do not fit each other."""
+    heads, d, _ = q.shape
+    kv_heads, d_k, keys = k.shape
+    assert d == d_k and 1 <= d <= 256, f"head dimension: q has {d}, k has {d_k}; both must be equal and at most 256"
+    assert tuple(v.shape) == (kv_heads, keys, d), f"v has shape {tuple(v.shape)}, k asks for {(kv_heads, keys, d)}"
+    assert heads % kv_heads == 0, f"{heads} query heads are not a multiple of {kv_heads} key heads"
+    assert (q_segments is None) == (kv_segments is None), "q_segments and kv_segments belong together"
+
+
+class Queries:
+    """128 queries of one head while they pass over the keys: operands, running bias and sums."""
+
+    def __init__(self, forward, head, start, rows, loaded, offset):
+        """Cut them out of the loaded columns."""
+        self.head, self.start, self.rows = head, start, rows
+        self.operand = columns_of(loaded, offset, offset + rows)
+        self.bias = None
+        self.sums = nl.ndarray((rows, forward.width), dtype=nl.float32, buffer=nl.sbuf)
+        self.labels = load_labels(forward.segments[0], start, rows) if forward.segments else None
+
+
+class Step:
+    """One chunk of keys for 128 queries; `first` and `last` of those queries."""
+
+    def __init__(self, queries, section, start, size, first, last):
+        """Keys `start` to `start + size` of a section."""
+        self.queries, self.section, self.start, self.size = queries, section, start, size
+        self.first, self.last = first, last
+        self.weights = self.correction = None
+
+
+class Section:
+    """Keys and values of one key head that lie in SBUF together."""
+
+    def __init__(self, forward, head, start, size):
+        """Load them."""
+        self.start = start
+        self.keys = load_columns(forward.k, head, start, size)
+        self.values = [
+            load_blocks(forward.v, head, at, rows, ones=1) for at, rows in spans((start, start + size), 8 * ROWS)
+        ]
+        self.labels = spread_labels(forward.segments[1], start, size) if forward.segments else None
+
+    def value(self, key, rows):
+        """The block of values `[rows, d + 1]` that begins at `key`."""
+        tile, block = divmod((key - self.start) // ROWS, 8)
+        return self.values[tile][0:rows, block, :]
+
+
+def steps(forward, heads):
+    """Every chunk of every 128 queries of these heads, in order, loading keys and values when they are needed first.
+
+    Keys that fit SBUF are loaded once for all query heads that share them; longer ones pass by in sections, once for
+    every group of queries.
+    """
+    queries, keys = forward.q.shape[2], forward.k.shape[2]
+    size = max(2**21 // (max(forward.width, ROWS) * forward.itemsize), 1) // 1024 * 1024
+    group = size if keys <= size else size // 4
+    share = forward.q.shape[0] // forward.k.shape[0]
+    held = {}
+    for head in range(*heads):
+        for start, count in spans((0, queries), group):
+            loaded = load_columns(forward.q, head, start, count)
+            tiles = [
+                Queries(forward, head, start + at, rows, loaded, at) for at, rows in spans((0, count), ROWS)
+            ]
+            for section in spans((0, keys), size):
+                key = (head // share, *section)
+                if key not in held:
+                    held.clear()
+                    held[key] = Section(forward, *key)
+                for tile in tiles:
+                    yield from chunks(forward, tile, held[key], section)
+
+
+def chunks(forward, tile, section, bounds):
+    """The chunks of one section that 128 queries see."""
+    low, high = forward.visible.span(tile.start, tile.rows)
+    high = max(high, low + 1)
+    for start, size in spans((max(low, bounds[0]), min(high, sum(bounds))), forward.chunk):
+        yield Step(tile, section, start, size, start == low, start + size >= high)
+
+
+class Forward:
+    """Operands, options and buffers of one call."""
+
+    def __init__(self, q, k, v, result, visible, scale):
+        """Keep them."""
+        self.q, self.k, self.v, self.result, self.visible, self.scale = q, k, v, result, visible, float(scale)
+        self.width = q.shape[1] + 1
+        self.itemsize = 2 if is_narrow(q.dtype) else 4
+        self.segments, self.by_dma = None, False
+
+    def allocate(self, chunk):
+        """The eight PSUM banks: a ring of score chunks, two tiles of sums, and two for transposes where they need it."""
+        banks = 6 if self.by_dma else 4
+        self.chunk = chunk
+        count = max(banks // (chunk // BANK), 1)
+        self.scores = [nl.ndarray((ROWS, chunk), dtype=nl.float32, buffer=nl.psum) for _ in range(count)]
+        self.products = [nl.ndarray((ROWS, self.width), dtype=nl.float32, buffer=nl.psum) for _ in range(2)]
+        self.turn = {"scores": 0, "products": 0, "turned": 0, "copies": 0}
+        self.lag = 3 if self.by_dma else 1
+        self.copier = nisa.engine.scalar
+        if not self.by_dma:
+            self.turned = [nl.ndarray((ROWS, 4, ROWS), dtype=self.q.dtype, buffer=nl.psum) for _ in range(2)]
+
+    def statistics(self, heads, with_lse):
+        """Final bias and sum of every row: a column for each 128 queries of each head."""
+        self.tiles = -(-self.q.shape[2] // ROWS)
+        self.final = None
+        if with_lse:
+            self.final = [nl.ndarray((ROWS, heads * self.tiles), dtype=nl.float32, buffer=nl.sbuf) for _ in range(2)]
+            for tile in self.final:
+                nisa.memset(dst=tile, value=1.0)
+
+    def next(self, ring):
+        """The next buffer of a ring."""
+        tiles = getattr(self, ring)
+        self.turn[ring] = (self.turn[ring] + 1) % len(tiles)
+        return tiles[self.turn[ring]]
+
+    def run(self, sequence):
+        """The skewed loop: the work on an earlier chunk stands where an engine would wait for the new one."""
+        behind = []
+        self.column = -1
+        for step in sequence:
+            scores, largest = self.score(step)
+            old = behind.pop(0) if len(behind) == self.lag else None
+            self.gather(old)
+            self.weigh(step, scores, largest)
+            self.finish(old)
+            behind.append(step)
+        for step in behind:
+            self.gather(step)
+            self.finish(step)
+
+    def score(self, step):
+        """Scores of a chunk, masks added, and minus the largest one of each row."""
+        tile, rows = step.queries, step.queries.rows
+        scores = self.next("scores")[0:rows, 0 : step.size]
+        for at, size in spans((0, step.size), BANK):
+            key = step.start + at - step.section.start
+            multiply(scores[:, at : at + size], tile.operand, columns_of(step.section.keys, key, key + size))
+            for block, columns in spans((at, at + size), ROWS):
+                self.visible.add_to(scores[:, block : block + columns], tile.start, step.start + block)
+            if tile.labels is not None:
+                other = differing(tile.labels, step.section.labels[0:rows, key : key + size])
+                self.visible.add_segments(scores[:, at : at + size], other)
+        largest = column(rows)
+        nisa.tensor_reduce(dst=largest, op=nl.maximum, data=scores, axis=1, negate=True)
+        return scores, largest
+
+    def weigh(self, step, scores, largest):
+        """Weights exp(scale * score + bias), the bias such that the largest one so far is at most 1."""
+        tile, rows = step.queries, step.queries.rows
+        before, tile.bias = tile.bias, column(rows)
+        nisa.tensor_scalar(
+            dst=tile.bias, data=largest, op0=nl.multiply, operand0=self.scale,
+            op1=nl.minimum, operand1=-EMPTY * self.scale if before is None else before, engine=nisa.engine.vector,
+        )  # fmt: skip
+        weights = nl.ndarray((rows, step.size), dtype=self.q.dtype, buffer=nl.sbuf)
+        nisa.activation(dst=weights, op=nl.exp, data=scores, scale=self.scale, bias=tile.bias)
+        if before is not None:
+            step.correction = column(rows)
+            nisa.activation(dst=step.correction, op=nl.exp, data=before, scale=-1.0, bias=tile.bias)
+        step.bias = tile.bias
+        step.weights = transposed_by_dma(weights) if self.by_dma else weights
+
+    def gather(self, step):
+        """Add the values of a chunk to the running sums."""
+        if step is None:
+            return
+        tile, rows = step.queries, step.queries.rows
+        product = self.next("products")[0:rows, :]
+        blocks = step.weights if self.by_dma else self.transposed(step.weights)
+        for index, block in enumerate(blocks):
+            value = step.section.value(step.start + index * ROWS, block.shape[0])
+            nisa.nc_matmul(dst=product, stationary=block, moving=value, accumulate=index > 0)
+        if step.first and step.last:
+            tile.sums = product
+        elif step.first:
+            nisa.tensor_copy(dst=tile.sums, src=product, engine=self.copier)
+        else:
+            nisa.scalar_tensor_tensor(
+                dst=tile.sums, data=tile.sums, op0=nl.multiply, operand0=step.correction, op1=nl.add, operand1=product
+            )
+
+    def finish(self, step):
+        """After the last chunk divide by the sums of weights and write the rows."""
+        if step is None or not step.last:
+            return
+        tile, rows, d = step.queries, step.queries.rows, self.width - 1
+        inverse, total = column(rows), tile.sums[:, d : d + 1]
+        self.column += 1
+        if self.final:
+            for final, value in zip(self.final, (step.bias, total)):
+                nisa.tensor_copy(dst=final[0:rows, self.column : self.column + 1], src=value, engine=nisa.engine.vector)
+        nisa.tensor_scalar(
+            dst=inverse, data=total, op0=nl.maximum, operand0=TINY, op1=nl.reciprocal, operand1=0.0,
+            engine=nisa.engine.vector,
+        )  # fmt: skip
+        rounded = nl.ndarray((rows, d), dtype=self.result.dtype, buffer=nl.sbuf)
+        nisa.activation(dst=rounded, op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
+        nisa.dma_copy(dst=self.result[tile.head, tile.start : tile.start + rows, :], src=rounded)
+
+    def transposed(self, weights):
+        """Blocks `[keys, queries]` by the tensor engine, four to a PSUM tile, copied out by VectorE and ScalarE in turn."""
+        rows, size = weights.shape
+        blocks = []
+        for start, keys in spans((0, size), BANK):
+            turned = self.next("turned")
+            part = spans((0, keys), ROWS)
+            for index, (at, count) in enumerate(part):
+                nisa.nc_transpose(
+                    dst=turned[0:count, index, 0:rows],
+                    data=weights[:, start + at : start + at + count],
+                    engine=nisa.engine.tensor,
+                )
+            blocks += self.copied(turned, part, rows)
+        return blocks
+
+    def copied(self, turned, part, rows):
+        """The blocks of a PSUM tile in SBUF; a last one of fewer keys is copied by itself."""
+        self.turn["copies"] += 1
+        engine = nisa.engine.vector if self.turn["copies"] % 2 else nisa.engine.scalar
+        copy = nl.ndarray(turned.shape, dtype=turned.dtype, buffer=nl.sbuf)
+        whole = sum(count == ROWS for _, count in part)
+        if whole:
+            nisa.tensor_copy(dst=copy[:, 0:whole, 0:rows], src=turned[:, 0:whole, 0:rows], engine=engine)
+        for index in range(whole, len(part)):
+            keys = part[index][1]
+            nisa.tensor_copy(dst=copy[0:keys, index, 0:rows], src=turned[0:keys, index, 0:rows], engine=engine)
+        return [copy[0:count, index, 0:rows] for index, (_, count) in enumerate(part)]
+
+
+def column(rows):
+    """An fp32 number for each of `rows` partitions."""
+    return nl.ndarray((rows, 1), dtype=nl.float32, buffer=nl.sbuf)
+
+
+def transposed_by_dma(weights):
+    """Blocks `[keys, queries]` of `weights[queries, keys]`: one DMA for all whole blocks, one for a last smaller one."""
+    rows, size = weights.shape
+    whole, rest = divmod(size, ROWS)
+    turned = nl.ndarray((ROWS, whole + (rest > 0), rows), dtype=weights.dtype, buffer=nl.sbuf)
+    if whole:
+        source = weights[:, 0 : whole * ROWS].reshape_dim(1, (whole, ROWS))
+        nisa.dma_transpose(dst=turned[:, 0:whole, :], src=source)
+    if rest:
+        nisa.dma_transpose(dst=turned[0:rest, whole, :], src=weights[:, whole * ROWS : size])
+    blocks = [turned[:, index, :] for index in range(whole)]
+    return blocks + ([turned[0:rest, whole, :]] if rest else [])
+
+
+def store_lse(forward, lse, first):
+    """Write log(sum) - bias of every row: one logarithm for all, rows to the partitions by the tensor engine."""
+    bias, total = forward.final
+    nisa.tensor_scalar(dst=total, data=total, op0=nl.maximum, operand0=TINY, engine=nisa.engine.vector)
+    nisa.activation(dst=total, op=nl.log, data=total)
+    nisa.tensor_tensor(dst=total, data1=total, data2=bias, op=nl.subtract, engine=nisa.engine.vector)
+    queries, tiles = lse.shape[1], forward.tiles
+    for head in range(total.shape[1] // tiles):
+        for start, count in spans((0, tiles), ROWS):
+            turned = forward.scores[0][0:count, 0:ROWS]
+            at = head * tiles + start
+            nisa.nc_transpose(dst=turned, data=total[:, at : at + count], engine=nisa.engine.tensor)
+            rows = nl.ndarray((count, ROWS), dtype=nl.float32, buffer=nl.sbuf)
+            nisa.tensor_copy(dst=rows, src=turned, engine=nisa.engine.vector)
+            for index in range(count):
+                low = (start + index) * ROWS
+                size = min(ROWS, queries - low)
+                target = lse[first + head : first + head + 1, low : low + size]
+                nisa.dma_copy(dst=target, src=rows[index : index + 1, 0:size])

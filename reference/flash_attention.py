@@ -1,0 +1,67 @@
+"""NumPy references of the flash attention kernels: plain softmax attention, no tiling, fp64 inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def visible(
+    queries: int,
+    keys: int,
+    q_segments: Array | None = None,
+    kv_segments: Array | None = None,
+    causal: bool = False,
+    window: int | None = None,
+) -> NDArray[np.bool_]:
+    """Which keys each query sees, `[queries, keys]`; query i stands at position `i + keys - queries`."""
+    distance = np.arange(queries)[:, None] + keys - queries - np.arange(keys)[None, :]
+    seen = np.ones((queries, keys), np.bool_)
+    if causal:
+        seen &= distance >= 0
+    if window is not None:
+        seen &= np.abs(distance) < window
+    if q_segments is not None and kv_segments is not None:
+        seen &= q_segments[:, None] == kv_segments[None, :]
+    return seen
+
+
+def weights(q: Array, k: Array, seen: NDArray[np.bool_], scale: float | None = None) -> tuple[Array, Array]:
+    """Softmax weights `[heads, queries, keys]` and log-sum-exp `[heads, queries]`; zeros and -inf where no key is seen."""
+    share = q.shape[0] // k.shape[0]
+    factor = q.shape[1] ** -0.5 if scale is None else scale
+    wide = np.repeat(k.astype(np.float64), share, axis=0)
+    scores = np.einsum("hdq,hdk->hqk", q.astype(np.float64), wide, optimize=True) * factor
+    scores = np.where(seen, scores, -np.inf)
+    largest = scores.max(axis=-1, keepdims=True, initial=-1e300)
+    exponents = np.exp(scores - largest)
+    total = exponents.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        lse = np.where(total > 0, np.log(total) + largest, -np.inf)[..., 0]
+    return exponents / np.where(total > 0, total, 1.0), lse
+
+
+def flash_attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    q_segments: Array | None = None,
+    kv_segments: Array | None = None,
+    scale: float | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    with_lse: bool = False,
+) -> Any:
+    """Attention of `q[heads, d, queries]`, `k[kv_heads, d, keys]`, `v[kv_heads, keys, d]`: `[heads, queries, d]`.
+
+    With `with_lse` also fp32 `[heads, queries]`. Rows that see no key are zero, with a log-sum-exp of -inf.
+    """
+    seen = visible(q.shape[2], k.shape[2], q_segments, kv_segments, causal, window)
+    share, lse = weights(q, k, seen, scale)
+    wide = np.repeat(v.astype(np.float64), q.shape[0] // v.shape[0], axis=0)
+    result = (share @ wide).astype(q.dtype)
+    return (result, lse.astype(np.float32)) if with_lse else result
