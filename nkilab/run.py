@@ -26,7 +26,7 @@ class Run:
     Attributes:
         kernel: the kernel's name.
         sim: the options, with target and hardware filled in.
-        outputs: what the kernel returned, as NumPy arrays, or torch tensors if torch came in.
+        outputs: what the kernel returned, as NumPy arrays, or torch tensors if torch came in; None without values.
         findings: what the simulator's checks found.
         profile: the run as tables, the same as those of a measured profile.
         body_us: modelled time of the kernel's instructions, in microseconds.

@@ -60,7 +60,7 @@ def _join(kernel: str, execution: Execution) -> Run:
     return Run(
         kernel=kernel,
         sim=sim,
-        outputs=execution.results()[0],
+        outputs=execution.results()[0] if sim.values else None,
         findings=tuple(execution.findings),
         profile=Profile.build(built, Origin("simulated", producer=f"nkilab {VERSION}")),
         body_us=float(timing.body_ns) / 1e3,

@@ -46,12 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        status = build()(arguments, prog_name="nkilab", standalone_mode=False)
+        answer = build()(arguments, prog_name="nkilab", standalone_mode=False)
     except NkilabError as error:
         return _report(error, as_json="--json" in arguments)
     except _UsageProblem as problem:
         return _report(_usage_error(problem), as_json="--json" in arguments)
-    return status if isinstance(status, int) else 0
+    # Printed here and not inside typer, which would turn a closed pipe into exit status 1.
+    return answer() if callable(answer) else 0
+
+
+def _show(name: str, result: Result, *, as_json: bool) -> int:
+    """Print a result and give its exit status."""
+    if as_json:
+        print_json(envelope(name, result))
+    else:
+        print_text(result)
+    return result.status
 
 
 def _report(error: NkilabError, *, as_json: bool) -> int:
@@ -99,17 +109,12 @@ def print_version() -> None:
     raise typer.Exit
 
 
-def _with_json(name: str, run: Callable[..., Result]) -> Callable[..., int]:
-    """The command as typer sees it: the function's own parameters and `--json`; prints the result, gives the status."""
+def _with_json(name: str, run: Callable[..., Result]) -> Callable[..., Callable[[], int]]:
+    """The command as typer sees it: the function's own parameters and `--json`; gives what prints the result."""
 
     @functools.wraps(run)
-    def command(*, json: bool = False, **options: Any) -> int:
-        result = run(**options)
-        if json:
-            print_json(envelope(name, result))
-        else:
-            print_text(result)
-        return result.status
+    def command(*, json: bool = False, **options: Any) -> Callable[[], int]:
+        return functools.partial(_show, name, run(**options), as_json=json)
 
     signature = inspect.signature(run, eval_str=True)
     flag = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)

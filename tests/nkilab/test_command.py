@@ -128,7 +128,11 @@ def quiet(*command: str, lines: int) -> tuple[int, str]:
     return process.wait(), err
 
 
-def test_a_closed_pipe_is_quiet(shared_profiles: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_closed_pipe_is_quiet(
+    form: tuple[str, ...], lines: int, shared_profiles: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
     monkeypatch.chdir(repository)
     profile = shared_profiles / "trn2-attention/fused_bf16_s512/profile.json"
-    assert quiet("summary", str(profile), "--json", lines=1) == (0, "")
+    assert quiet("summary", str(profile), *form, lines=lines) == (0, "")

@@ -48,6 +48,12 @@ def test_a_script_that_imports_nki_first_runs_unmodified(tmp_path: Path, reposit
     assert done.stdout == "equal True __main__ ['--flag', '3']\n"
 
 
+def test_a_script_that_imports_nkilab_first_needs_no_more(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "script.py").write_text("import nkilab\n" + KERNEL + "print((copy(X) == X).all())\n")
+    done = run(tmp_path, repository, "script.py")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_a_script_s_exit_status_is_the_command_s(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "script.py").write_text("import sys\nsys.exit(7)\n")
     assert run(tmp_path, repository, "-m", "nkilab", "script.py").returncode == 7

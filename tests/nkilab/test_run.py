@@ -194,6 +194,7 @@ def test_a_case_brings_its_inputs_and_refuses_others(file: Path) -> None:
 def test_without_values_the_times_are_the_same(file: Path, run: Run) -> None:
     blind = nkilab.simulate(f"{file}:scale", X, factor=4.0, sim=nkilab.Sim(target="trn1", values=False))
     assert blind.body_us == run.body_us
+    assert blind.outputs is None
 
 
 def test_what_a_run_does_not_have_is_an_attribute_error(run: Run) -> None:
@@ -208,8 +209,11 @@ def test_the_manifest_is_json_without_surprises(run: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.torch
-def test_torch_in_torch_out(file: Path) -> None:
+def test_torch_in_torch_out(file: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     x = torch.arange(128 * 8).reshape(128, 8).to(torch.bfloat16)
     run = nkilab.simulate(f"{file}:scale", x)
     assert torch.equal(run.outputs, x * 2)
+    saved = nkilab.load(run.save(tmp_path / "saved")).outputs
+    assert saved.dtype == ml_dtypes.bfloat16
+    assert np.array_equal(saved.astype(np.float32), run.outputs.float().numpy())
