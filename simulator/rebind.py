@@ -177,8 +177,8 @@ def _is_users(name: str | None) -> bool:
     """Whether a module may hold the user's code: not the standard library, NumPy or nkilab itself."""
     top = (name or "").split(".")[0]
     return (
-        (top not in sys.stdlib_module_names and top not in ("numpy", "ml_dtypes", "torch", "nkilab")) or top == "__main__"
-    )
+        top not in sys.stdlib_module_names and top not in ("numpy", "ml_dtypes", "torch", "nkilab")
+    ) or top == "__main__"
 
 
 def _uses_nki(module: ModuleType) -> bool:
