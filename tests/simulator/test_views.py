@@ -80,11 +80,12 @@ def test_hbm_indexing_is_numpys(view):
         (lambda t: t.ap([[60, 8], [1, 4]], offset=7), lambda a: a.reshape(8, 60)[:, 7:11]),
         (lambda t: t.ap([[60, 3], [2, 5]], offset=2 * 60), lambda a: a.reshape(8, 60)[2:5, 0:10:2]),
         (lambda t: t[2:4, 1].ap([[60, 2], [1, 3]]), lambda a: a[2:4, 1, 0:3]),
+        (lambda t: t[2:4, 1].ap([[60, 2], [1, 3]], offset=0), lambda a: a[0:2, 0, 0:3]),
         (lambda t: t.view(nl.int16), lambda a: a.view(np.int16)),
         (lambda t: t.view(nl.uint8)[:, 1, 4:8].view(nl.int32), lambda a: a[:, 1, 1:2]),
         (lambda t: t[:, 2:3].reinterpret_cast(nl.float32), lambda a: a[:, 2:3].view(np.float32)),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_on_chip_views(view, expected):
     found = inside(lambda x: view(on_chip(x)), CHIP)
