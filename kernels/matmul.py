@@ -25,7 +25,7 @@ def check_shapes(lhsT, rhs):
     """Return (K, M, N); raise AssertionError where a dimension is not a whole number of tiles."""
     K, M = lhsT.shape
     K_rhs, N = rhs.shape
-    assert K == K_rhs, f"lhsT has {K} rows but rhs has {K_rhs}: both must have the contraction dimension first"
+    assert K_rhs == K, f"lhsT has {K} rows but rhs has {K_rhs}: both must have the contraction dimension first"
     assert K % TILE_K == 0, f"K={K} must be a multiple of {TILE_K}"
     assert M % TILE_M == 0, f"M={M} must be a multiple of {TILE_M}"
     assert N % TILE_N == 0, f"N={N} must be a multiple of {TILE_N}"

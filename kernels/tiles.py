@@ -1,0 +1,38 @@
+"""What the kernels share: cutting sizes into tiles, sharing work between cores, small loads."""
+
+import nki.isa as nisa
+import nki.language as nl
+
+ACTIVATIONS = {
+    "relu": nl.relu,
+    "gelu": nl.gelu,
+    "gelu_tanh": nl.gelu_apprx_tanh,
+    "silu": nl.silu,
+    "sigmoid": nl.sigmoid,
+    "tanh": nl.tanh,
+}
+
+
+def spans(bounds, tile):
+    """(start, size) of consecutive tiles from bounds[0] to bounds[1]; the last may be smaller."""
+    start, stop = bounds
+    return [(at, min(tile, stop - at)) for at in range(start, stop, tile)]
+
+
+def shard(total, tile):
+    """The part (start, stop) of `total` that this core has, cut at a multiple of `tile`; all of it on a single core."""
+    part = -(-total // (tile * nl.num_programs())) * tile
+    start = min(nl.program_id(0) * part, total)
+    return start, min(start + part, total)
+
+
+def is_narrow(dtype):
+    """Whether elements have 2 bytes: what DMA transposes at nearly the rate of a copy."""
+    return str(dtype) in ("bfloat16", "float16")
+
+
+def broadcast_rows(hbm, column, columns, rows):
+    """Columns of a `[1, N]` tensor on each of `rows` partitions, by a DMA that reads the row again for each."""
+    tile = nl.ndarray((rows, columns), dtype=hbm.dtype, buffer=nl.sbuf)
+    nisa.dma_copy(dst=tile, src=hbm.ap(pattern=[[0, rows], [1, columns]], offset=column))
+    return tile
