@@ -226,17 +226,18 @@ def _multiply(state: _State, lane: _Stream, grid: throttle.Clock) -> None:
 
 
 def _next(state: _State, timed: list[int], lanes: channels.Channels) -> tuple[int, float]:
-    """The stream whose next row can go earliest, and when; -1 where none can."""
-    best, when = -1, 0.0
+    """The stream whose next row can go earliest, and when; -1 where none can. Of two, the first in issue order goes."""
+    best, when, which = -1, 0.0, 0
     for code in timed:
         lane = state.streams[code]
         if lane.ready < 0.0:
             continue
+        row = lane.rows[lane.at]
         time = max(lane.ready, state.free[lane.resource])
         if code >= ENGINE_STREAMS:
-            time = max(time, lanes.room(state.transfer[lane.rows[lane.at]]))
-        if best < 0 or time < when:
-            best, when = code, time
+            time = max(time, lanes.room(state.transfer[row]))
+        if best < 0 or time < when or (time == when and row < which):
+            best, when, which = code, time, row
     return best, when
 
 

@@ -100,6 +100,19 @@ def test_a_store_that_waits_holds_back_later_loads_only_in_program_order(timed) 
     assert free.body_ns < strict.body_ns
 
 
+def test_a_store_that_is_ready_goes_before_later_loads(timed, hw) -> None:
+    trace = TraceBuilder()
+    source, result = trace.tensor("hbm", 8, 128, kind="input"), trace.tensor("hbm", 8, 128, kind="output")
+    computed = trace.sbuf(8)
+    trace.copy(computed, trace.sbuf(8))
+    trace.dma(result, computed)
+    for _ in range(9):
+        trace.dma(trace.sbuf(8), source)
+    start = timed(trace).instructions["start"]
+    assert start[2] == 0
+    assert start[1] == pytest.approx(hw.dma.software_issue_ns)
+
+
 def test_gpsimd_writes_descriptors_or_computes_but_not_both(timed, hw) -> None:
     trace = TraceBuilder()
     trace.add("iota", "gpsimd", {"dst": trace.sbuf(1200)}, {}, function="")
