@@ -50,7 +50,12 @@ class Execution:
 
 
 def execute(
-    kernel: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], sim: Sim | None = None
+    kernel: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    sim: Sim | None = None,
+    *,
+    mutates: Sequence[str] = (),
 ) -> Execution:
     """Simulate one call of a kernel.
 
@@ -59,6 +64,7 @@ def execute(
         args: positional arguments: NumPy arrays or torch tensors become HBM tensors, anything else passes.
         kwargs: keyword arguments.
         sim: options; by default `Sim()`.
+        mutates: parameters that the kernel is meant to write, besides those annotated as `mutable_tensor`.
 
     Returns:
         The Execution.
@@ -81,17 +87,19 @@ def execute(
     context = Context(options, _hardware(options), Sources(_enter.__code__))
     token = CURRENT.set(context)
     try:
-        return _run(context, handle, args, kwargs)
+        return _run(context, handle, args, kwargs, frozenset(mutates))
     except KernelError as error:
         raise error.with_traceback(trimmed(error.__traceback__)) from None
     finally:
         CURRENT.reset(token)
 
 
-def _run(context: Context, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Execution:
+def _run(
+    context: Context, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], mutates: frozenset[str]
+) -> Execution:
     __tracebackhide__ = True
     code = kernel.code
-    arguments = Arguments(context, context.sources.site(code, code.co_firstlineno), kernel.mutable)
+    arguments = Arguments(context, context.sources.site(code, code.co_firstlineno), kernel.mutable | mutates)
     positional, named = _bound(kernel, args, kwargs)
     entered = [arguments.enter(name, value) for name, value in positional]
     keywords = {name: arguments.enter(name, value) for name, value in named.items()}

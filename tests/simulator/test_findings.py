@@ -166,6 +166,10 @@ def test_the_fault_is_found_at_its_line_and_the_clean_twin_has_none(code, clean,
     assert code in str(first)
 
 
+def test_a_write_that_the_caller_expects_is_no_finding():
+    assert execute(writes_an_input, (X.copy(),), {}, Sim(), mutates=("x",)).findings == ()
+
+
 def test_without_values_uninitialised_reads_are_found_too(simulate):
     codes = [finding.code for finding in simulate(reads_one_column_too_many, X, values=False).findings]
     assert codes == ["uninitialised-read"]
