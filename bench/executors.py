@@ -1,4 +1,4 @@
-"""Run many jobs at once: in this process, in a pool of processes, or on a dask cluster. One function for all three.
+"""Run many jobs at once: in this process, in a pool of processes, or on a dask cluster. One interface for all three.
 
 A worker that dies takes nothing with it: its job, and those that waited behind it, run again elsewhere.
 """
@@ -6,10 +6,10 @@ A worker that dies takes nothing with it: its job, and those that waited behind 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from nkilab.errors import NkilabError, UsageError
 
@@ -25,19 +25,34 @@ class WorkerDiedError(NkilabError):
 
 
 class Executor(Protocol):
-    """Where jobs run. `function` and the jobs must be picklable."""
+    """Where jobs run; a context manager that lets its workers go at the end."""
+
+    def __enter__(self) -> Self:
+        """Workers may start now, or with the first job."""
+        ...
+
+    def __exit__(self, *_error: object) -> None:
+        """Let the workers go."""
+        ...
 
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
-        """Give (position of the job, its answer) as jobs finish, in any order.
+        """Give (position of the job, its answer) as jobs finish, in any order. `function` and jobs must be picklable.
 
         Raises:
-            WorkerDiedError: a job killed its process on each of three attempts.
+            WorkerDiedError: a job killed its process on every attempt.
         """
         ...
 
 
 class Inline:
     """One job after the other in this process."""
+
+    def __enter__(self) -> Self:
+        """Nothing to start."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing to let go."""
 
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
         """See `Executor.run`."""
@@ -49,40 +64,49 @@ class Processes:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        """The pool starts with the first job."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """End the processes; jobs that wait are dropped."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
         """See `Executor.run`."""
         left = dict(enumerate(jobs))
         for _ in range(ATTEMPTS):
-            for position, answer in _one_pool(function, left, self.workers):
+            for position, answer in self._attempt(function, left):
                 del left[position]
                 yield position, answer
             if not left:
                 return
-        # What is left shared a pool with whatever kills its process: each gets a process of its own.
-        for position, job in list(left.items()):
-            alone = list(_one_pool(function, {position: job}, 1))
-            if not alone:
+        # What is left shared a pool with whatever kills its process: each gets a pool of its own.
+        for position, job in left.items():
+            with Processes(1) as alone:
+                answers = list(alone._attempt(function, {position: job}))
+            if not answers:
                 raise WorkerDiedError(f"the process of job {position} died on every attempt", values=str(job))
-            yield alone[0]
+            yield answers[0]
 
-
-def _one_pool(function: Callable[[Job], Answer], jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Answer]]:
-    """Answers until all jobs are done or the pool breaks."""
-    # Spawned, not forked: the parent may hold threads (polars, BLAS) that do not survive a fork.
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"))
-    try:
-        futures: dict[Future[Any], int] = {pool.submit(function, job): position for position, job in jobs.items()}
-        for future in as_completed(futures):
-            try:
-                answer = future.result()
-            except BrokenProcessPool:
-                continue
-            yield futures[future], answer
-    except BrokenProcessPool:
-        return
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def _attempt(self, function: Callable[[Job], Answer], jobs: Mapping[int, Job]) -> Iterator[tuple[int, Answer]]:
+        """Answers until all jobs are done or the pool breaks."""
+        if self._pool is None:
+            # Spawned, not forked: this process may hold threads (polars, BLAS) that do not survive a fork.
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+        futures: dict[Future[Any], int] = {}
+        try:
+            futures = {self._pool.submit(function, job): position for position, job in jobs.items()}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            self.__exit__()
+            done = (f for f in futures if f.done() and not f.cancelled() and f.exception() is None)
+            yield from ((futures[f], f.result()) for f in done if futures[f] in jobs)
 
 
 class Dask:
@@ -90,25 +114,45 @@ class Dask:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._client: Any = None
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            UsageError: dask is not installed, or no scheduler answers.
+        """
+        distributed = _distributed()
+        try:
+            self._client = distributed.Client(self.address, timeout="10s", set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UsageError(
+                f"no dask scheduler answers at {self.address}", fix="dask scheduler, then --scheduler tcp://HOST:8786"
+            ) from error
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Disconnect; the cluster stays."""
+        if self._client is not None:
+            self._client.close()
 
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
         """See `Executor.run`."""
         distributed = _distributed()
-        with _client(distributed, self.address) as client:
-            futures = [client.submit(function, job, pure=False, retries=0) for job in jobs]
-            positions = {future.key: position for position, future in enumerate(futures)}
-            try:
-                for future in distributed.as_completed(futures):
-                    position = positions[future.key]
-                    try:
-                        answer = future.result()
-                    except distributed.KilledWorker as error:
-                        raise WorkerDiedError(
-                            f"the workers that ran job {position} died", values=str(jobs[position])
-                        ) from error
-                    yield position, answer
-            finally:
-                client.cancel(futures)
+        futures = [self._client.submit(function, job, pure=False) for job in jobs]
+        positions = {future.key: position for position, future in enumerate(futures)}
+        try:
+            for future in distributed.as_completed(futures):
+                position = positions[future.key]
+                try:
+                    answer = future.result()
+                except distributed.KilledWorker as error:
+                    raise WorkerDiedError(
+                        f"every worker that ran job {position} died", values=str(jobs[position])
+                    ) from error
+                yield position, answer
+        finally:
+            self._client.cancel(futures)
 
 
 def _distributed() -> Any:
@@ -119,17 +163,8 @@ def _distributed() -> Any:
     return distributed
 
 
-def _client(distributed: Any, address: str) -> Any:
-    try:
-        return distributed.Client(address, timeout="10s", set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise UsageError(
-            f"no dask scheduler answers at {address}", fix="dask scheduler, then --scheduler tcp://HOST:8786"
-        ) from error
-
-
 def choose(scheduler: str | None, workers: int, jobs: int) -> Executor:
     """The executor of `--scheduler` and `--workers`; one worker or one job stays in this process."""
     if scheduler:
         return Dask(scheduler)
-    return Processes(workers) if workers > 1 and jobs > 1 else Inline()
+    return Processes(min(workers, jobs)) if workers > 1 and jobs > 1 else Inline()

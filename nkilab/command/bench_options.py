@@ -89,8 +89,7 @@ def measured(
         points += plan(path, [case.name for case in cases], axes, metas, pairs=pairs)
     for point in points:
         case_of(point)
-    executor = choose(scheduler, workers, len(points))
-    with progress("measuring", len(points)) as done:
+    with choose(scheduler, workers, len(points)) as executor, progress("measuring", len(points)) as done:
         command = " ".join(["nkilab", *sys.argv[1:]])
         return record(points, settings, executor, folder=folder, name=name, command=command, done=done)
 
