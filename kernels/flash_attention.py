@@ -109,7 +109,7 @@ class Queries:
         """Cut them out of the loaded columns."""
         self.head, self.start, self.rows = head, start, rows
         self.operand = columns_of(loaded, offset, offset + rows)
-        self.bias = None
+        self.bias = self.least = None
         self.sums = nl.ndarray((rows, forward.width), dtype=nl.float32, buffer=nl.sbuf)
         self.labels = load_labels(forward.segments[0], start, rows) if forward.segments else None
 
@@ -149,16 +149,14 @@ def steps(forward, heads):
     every group of queries.
     """
     queries, keys = forward.q.shape[2], forward.k.shape[2]
-    size = max(2**21 // (max(forward.width, ROWS) * forward.itemsize), 1) // 1024 * 1024
+    size = 2**21 // (max(forward.width - 1, ROWS) * forward.itemsize)
     group = size if keys <= size else size // 4
     share = forward.q.shape[0] // forward.k.shape[0]
     held = {}
     for head in range(*heads):
         for start, count in spans((0, queries), group):
             loaded = load_columns(forward.q, head, start, count)
-            tiles = [
-                Queries(forward, head, start + at, rows, loaded, at) for at, rows in spans((0, count), ROWS)
-            ]
+            tiles = [Queries(forward, head, start + at, rows, loaded, at) for at, rows in spans((0, count), ROWS)]
             for section in spans((0, keys), size):
                 key = (head // share, *section)
                 if key not in held:
@@ -172,7 +170,12 @@ def chunks(forward, tile, section, bounds):
     """The chunks of one section that 128 queries see."""
     low, high = forward.visible.span(tile.start, tile.rows)
     high = max(high, low + 1)
-    for start, size in spans((max(low, bounds[0]), min(high, sum(bounds))), forward.chunk):
+    begin, end = max(low, bounds[0]), min(high, sum(bounds))
+    if begin >= end:
+        return
+    blocks = -(-(end - begin) // ROWS)
+    count = -(-blocks * ROWS // forward.chunk)
+    for start, size in spans((begin, end), -(-blocks // count) * ROWS):
         yield Step(tile, section, start, size, start == low, start + size >= high)
 
 
@@ -194,8 +197,12 @@ class Forward:
         self.scores = [nl.ndarray((ROWS, chunk), dtype=nl.float32, buffer=nl.psum) for _ in range(count)]
         self.products = [nl.ndarray((ROWS, self.width), dtype=nl.float32, buffer=nl.psum) for _ in range(2)]
         self.turn = {"scores": 0, "products": 0, "turned": 0, "copies": 0}
-        self.lag = 3 if self.by_dma else 1
-        self.copier = nisa.engine.scalar
+        self.lag = 6 if self.by_dma else 1
+        self.copier = nisa.engine.vector
+        values = {"floor": -EMPTY, "scale": self.scale, "tiny": TINY, "minus one": -1.0}
+        self.constants = {name: column(ROWS) for name in values}
+        for name, value in values.items():
+            nisa.memset(dst=self.constants[name], value=value, engine=nisa.engine.gpsimd)
         if not self.by_dma:
             self.turned = [nl.ndarray((ROWS, 4, ROWS), dtype=self.q.dtype, buffer=nl.psum) for _ in range(2)]
 
@@ -248,11 +255,10 @@ class Forward:
     def weigh(self, step, scores, largest):
         """Weights exp(scale * score + bias), the bias such that the largest one so far is at most 1."""
         tile, rows = step.queries, step.queries.rows
-        before, tile.bias = tile.bias, column(rows)
-        nisa.tensor_scalar(
-            dst=tile.bias, data=largest, op0=nl.multiply, operand0=self.scale,
-            op1=nl.minimum, operand1=-EMPTY * self.scale if before is None else before, engine=nisa.engine.vector,
-        )  # fmt: skip
+        before, tile.bias, least = tile.bias, column(rows), column(rows)
+        on_gpsimd(least, largest, self.constants["floor"] if tile.least is None else tile.least, nl.minimum)
+        on_gpsimd(tile.bias, least, self.constants["scale"], nl.multiply)
+        tile.least = least
         weights = nl.ndarray((rows, step.size), dtype=self.q.dtype, buffer=nl.sbuf)
         nisa.activation(dst=weights, op=nl.exp, data=scores, scale=self.scale, bias=tile.bias)
         if before is not None:
@@ -271,9 +277,7 @@ class Forward:
         for index, block in enumerate(blocks):
             value = step.section.value(step.start + index * ROWS, block.shape[0])
             nisa.nc_matmul(dst=product, stationary=block, moving=value, accumulate=index > 0)
-        if step.first and step.last:
-            tile.sums = product
-        elif step.first:
+        if step.first:
             nisa.tensor_copy(dst=tile.sums, src=product, engine=self.copier)
         else:
             nisa.scalar_tensor_tensor(
@@ -290,10 +294,8 @@ class Forward:
         if self.final:
             for final, value in zip(self.final, (step.bias, total)):
                 nisa.tensor_copy(dst=final[0:rows, self.column : self.column + 1], src=value, engine=nisa.engine.vector)
-        nisa.tensor_scalar(
-            dst=inverse, data=total, op0=nl.maximum, operand0=TINY, op1=nl.reciprocal, operand1=0.0,
-            engine=nisa.engine.vector,
-        )  # fmt: skip
+        on_gpsimd(inverse, total, self.constants["tiny"], nl.maximum)
+        on_gpsimd(inverse, inverse, self.constants["minus one"], nl.power)
         rounded = nl.ndarray((rows, d), dtype=self.result.dtype, buffer=nl.sbuf)
         nisa.activation(dst=rounded, op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
         nisa.dma_copy(dst=self.result[tile.head, tile.start : tile.start + rows, :], src=rounded)
@@ -326,6 +328,11 @@ class Forward:
             keys = part[index][1]
             nisa.tensor_copy(dst=copy[0:keys, index, 0:rows], src=turned[0:keys, index, 0:rows], engine=engine)
         return [copy[0:count, index, 0:rows] for index, (_, count) in enumerate(part)]
+
+
+def on_gpsimd(dst, data, constant, op):
+    """A step of the row statistics `[rows, 1]`: GpSimdE has nothing else to do."""
+    nisa.tensor_tensor(dst=dst, data1=data, data2=constant[0 : data.shape[0], :], op=op, engine=nisa.engine.gpsimd)
 
 
 def column(rows):
