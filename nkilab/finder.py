@@ -71,7 +71,7 @@ def refuse_placeholder(found: ModuleSpec) -> None:
         return
     raise DecoyError(
         f"the installed package nki at {found.origin} is not AWS's Neuron Kernel Interface",
-        rule="PyPI's nki is an unrelated placeholder; AWS's is on https://pip.repos.neuron.amazonaws.com",
+        rule="PyPI's nki is an unrelated placeholder; the package index of AWS's is named in its Neuron setup guide",
         fix="pip uninstall nki, and nkilab's simulator answers to the name",
     )
 
