@@ -41,9 +41,11 @@ from .flash_attention_tiles import (
     load_labels,
     multiply,
     spread_labels,
+    store_blocks,
 )
 from .tiles import is_narrow, shard, spans
 
+OUTPUT_ROWS = 4 * ROWS
 TINY = 1e-30
 """Added to a row's sum: only a row without visible keys is as small."""
 
@@ -105,13 +107,32 @@ def check_operands(q, k, v, q_segments=None, kv_segments=None):
 class Queries:
     """128 queries of one head while they pass over the keys: operands, running bias and sums."""
 
-    def __init__(self, forward, head, start, rows, loaded, offset):
+    def __init__(self, forward, output, start, rows, loaded, offset):
         """Cut them out of the loaded columns."""
-        self.head, self.start, self.rows = head, start, rows
+        self.output, self.start, self.rows = output, start, rows
         self.operand = columns_of(loaded, offset, offset + rows)
         self.bias = self.least = None
         self.sums = nl.ndarray((rows, forward.width), dtype=nl.float32, buffer=nl.sbuf)
         self.labels = load_labels(forward.segments[0], start, rows) if forward.segments else None
+
+
+class Output:
+    """Finished rows of a few tiles of queries, stored together: fewer and longer DMAs."""
+
+    def __init__(self, forward, head, start, rows):
+        """Room for `rows` rows."""
+        self.result, self.head, self.start, self.rows = forward.result, head, start, rows
+        blocks = -(-rows // ROWS)
+        self.tile = nl.ndarray((ROWS, blocks, forward.width - 1), dtype=self.result.dtype, buffer=nl.sbuf)
+
+    def block(self, queries):
+        """Where the rows of these queries go."""
+        return self.tile[0 : queries.rows, (queries.start - self.start) // ROWS, :]
+
+    def store_after(self, queries):
+        """Write all rows once the last queries are done."""
+        if queries.start + queries.rows == self.start + self.rows:
+            store_blocks(self.result, self.head, self.start, self.rows, self.tile)
 
 
 class Step:
@@ -156,7 +177,11 @@ def steps(forward, heads):
     for head in range(*heads):
         for start, count in spans((0, queries), group):
             loaded = load_columns(forward.q, head, start, count)
-            tiles = [Queries(forward, head, start + at, rows, loaded, at) for at, rows in spans((0, count), ROWS)]
+            outputs = [Output(forward, head, *span) for span in spans((start, start + count), OUTPUT_ROWS)]
+            tiles = [
+                Queries(forward, outputs[at // OUTPUT_ROWS], start + at, rows, loaded, at)
+                for at, rows in spans((0, count), ROWS)
+            ]
             for section in spans((0, keys), size):
                 key = (head // share, *section)
                 if key not in held:
@@ -296,9 +321,8 @@ class Forward:
                 nisa.tensor_copy(dst=final[0:rows, self.column : self.column + 1], src=value, engine=nisa.engine.vector)
         on_gpsimd(inverse, total, self.constants["tiny"], nl.maximum)
         on_gpsimd(inverse, inverse, self.constants["minus one"], nl.power)
-        rounded = nl.ndarray((rows, d), dtype=self.result.dtype, buffer=nl.sbuf)
-        nisa.activation(dst=rounded, op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
-        nisa.dma_copy(dst=self.result[tile.head, tile.start : tile.start + rows, :], src=rounded)
+        nisa.activation(dst=tile.output.block(tile), op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
+        tile.output.store_after(tile)
 
     def transposed(self, weights):
         """Blocks `[keys, queries]` by the tensor engine, four to a PSUM tile, copied out by VectorE and ScalarE in turn."""

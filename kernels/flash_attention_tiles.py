@@ -50,6 +50,19 @@ def load_blocks(hbm, head, start, rows, ones=0):
     return tile
 
 
+def store_blocks(hbm, head, start, rows, tile):
+    """Write rows of an SBUF tile `[128, blocks, d]` to `hbm[head]`, shape `[length, d]`: the inverse of `load_blocks`."""
+    length, d = hbm.shape[1:]
+    whole, rest = divmod(rows, ROWS)
+    first = (head * length + start) * d
+    if whole:
+        target = hbm.ap(pattern=[[d, ROWS], [ROWS * d, whole], [1, d]], offset=first)
+        nisa.dma_copy(dst=target, src=tile[:, 0:whole, 0:d])
+    if rest:
+        target = hbm.ap(pattern=[[d, rest], [1, d]], offset=first + whole * ROWS * d)
+        nisa.dma_copy(dst=target, src=tile[0:rest, whole, 0:d])
+
+
 def multiply(dst, stationary, moving):
     """`dst = stationary.T @ moving` for lists of tiles that cut the contraction: the first one overwrites."""
     for part, (left, right) in enumerate(zip(stationary, moving)):
