@@ -31,8 +31,21 @@ def is_narrow(dtype):
     return str(dtype) in ("bfloat16", "float16")
 
 
+def itemsize(dtype):
+    """Bytes of an element."""
+    return 1 if str(dtype).startswith("float8") else 2 if is_narrow(dtype) else 4
+
+
 def broadcast_rows(hbm, column, columns, rows):
     """Columns of a `[1, N]` tensor on each of `rows` partitions, by a DMA that reads the row again for each."""
     tile = nl.ndarray((rows, columns), dtype=hbm.dtype, buffer=nl.sbuf)
-    nisa.dma_copy(dst=tile, src=hbm.ap(pattern=[[0, rows], [1, columns]], offset=column))
+    load_aside(tile, hbm.ap(pattern=[[0, rows], [1, columns]], offset=column))
     return tile
+
+
+def load_aside(dst, src):
+    """Load through the queue of the Sync engine, past the stream of large loads; trn1 has one kind of queue only."""
+    if nisa.get_nc_version() < nisa.nc_version.gen3:
+        nisa.dma_copy(dst=dst, src=src)
+    else:
+        nisa.dma_copy(dst=dst, src=src, dge_mode=nisa.dge_mode.hwdge, engine=nisa.engine.sync)
