@@ -87,7 +87,7 @@ def flash_attention(
     forward.by_dma = transpose == "dma" and is_narrow(q.dtype)
     forward.allocate(chunk)
     first, last = shard(heads, 1)
-    forward.statistics(last - first, with_lse)
+    forward.statistics(first, last - first, with_lse)
     forward.run(steps(forward, (first, last)))
     if with_lse:
         store_lse(forward, lse, first)
@@ -131,7 +131,7 @@ class Output:
 
     def store_after(self, queries):
         """Write all rows once the last queries are done."""
-        if queries.start + queries.rows == self.start + self.rows:
+        if queries.start == self.start:
             store_blocks(self.result, self.head, self.start, self.rows, self.tile)
 
 
@@ -142,7 +142,7 @@ class Step:
         """Keys `start` to `start + size` of a section."""
         self.queries, self.section, self.start, self.size = queries, section, start, size
         self.first, self.last = first, last
-        self.weights = self.correction = None
+        self.weights = self.blocks = self.correction = None
 
 
 class Section:
@@ -187,7 +187,7 @@ def steps(forward, heads):
                 if key not in held:
                     held.clear()
                     held[key] = Section(forward, *key)
-                for tile in tiles:
+                for tile in tiles[::-1]:
                     yield from chunks(forward, tile, held[key], section)
 
 
@@ -222,7 +222,7 @@ class Forward:
         self.scores = [nl.ndarray((ROWS, chunk), dtype=nl.float32, buffer=nl.psum) for _ in range(count)]
         self.products = [nl.ndarray((ROWS, self.width), dtype=nl.float32, buffer=nl.psum) for _ in range(2)]
         self.turn = {"scores": 0, "products": 0, "turned": 0, "copies": 0}
-        self.lag = 6 if self.by_dma else 1
+        self.lag = 7 if self.by_dma else 2
         self.copier = nisa.engine.vector
         values = {"floor": -EMPTY, "scale": self.scale, "tiny": TINY, "minus one": -1.0}
         self.constants = {name: column(ROWS) for name in values}
@@ -231,10 +231,10 @@ class Forward:
         if not self.by_dma:
             self.turned = [nl.ndarray((ROWS, 4, ROWS), dtype=self.q.dtype, buffer=nl.psum) for _ in range(2)]
 
-    def statistics(self, heads, with_lse):
+    def statistics(self, first_head, heads, with_lse):
         """Final bias and sum of every row: a column for each 128 queries of each head."""
         self.tiles = -(-self.q.shape[2] // ROWS)
-        self.final = None
+        self.final, self.first_head = None, first_head
         if with_lse:
             self.final = [nl.ndarray((ROWS, heads * self.tiles), dtype=nl.float32, buffer=nl.sbuf) for _ in range(2)]
             for tile in self.final:
@@ -249,14 +249,15 @@ class Forward:
     def run(self, sequence):
         """The skewed loop: the work on an earlier chunk stands where an engine would wait for the new one."""
         behind = []
-        self.column = -1
         for step in sequence:
             scores, largest = self.score(step)
+            self.turn_over(behind[-1:])
             old = behind.pop(0) if len(behind) == self.lag else None
             self.gather(old)
             self.weigh(step, scores, largest)
             self.finish(old)
             behind.append(step)
+        self.turn_over(behind[-1:])
         for step in behind:
             self.gather(step)
             self.finish(step)
@@ -290,7 +291,9 @@ class Forward:
             step.correction = column(rows)
             nisa.activation(dst=step.correction, op=nl.exp, data=before, scale=-1.0, bias=tile.bias)
         step.bias = tile.bias
-        step.weights = transposed_by_dma(weights) if self.by_dma else weights
+        step.weights = weights
+        if self.by_dma:
+            step.blocks = transposed_by_dma(weights)
 
     def gather(self, step):
         """Add the values of a chunk to the running sums."""
@@ -298,8 +301,7 @@ class Forward:
             return
         tile, rows = step.queries, step.queries.rows
         product = self.next("products")[0:rows, :]
-        blocks = step.weights if self.by_dma else self.transposed(step.weights)
-        for index, block in enumerate(blocks):
+        for index, block in enumerate(step.blocks):
             value = step.section.value(step.start + index * ROWS, block.shape[0])
             nisa.nc_matmul(dst=product, stationary=block, moving=value, accumulate=index > 0)
         if step.first:
@@ -315,14 +317,20 @@ class Forward:
             return
         tile, rows, d = step.queries, step.queries.rows, self.width - 1
         inverse, total = column(rows), tile.sums[:, d : d + 1]
-        self.column += 1
         if self.final:
+            at = (tile.output.head - self.first_head) * self.tiles + tile.start // ROWS
             for final, value in zip(self.final, (step.bias, total)):
-                nisa.tensor_copy(dst=final[0:rows, self.column : self.column + 1], src=value, engine=nisa.engine.vector)
+                nisa.tensor_copy(dst=final[0:rows, at : at + 1], src=value, engine=nisa.engine.vector)
         on_gpsimd(inverse, total, self.constants["tiny"], nl.maximum)
         on_gpsimd(inverse, inverse, self.constants["minus one"], nl.power)
         nisa.activation(dst=tile.output.block(tile), op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
         tile.output.store_after(tile)
+
+    def turn_over(self, last):
+        """Transpose the weights of the chunk before this one, where the tensor engine does it."""
+        for step in last:
+            if not self.by_dma:
+                step.blocks = self.transposed(step.weights)
 
     def transposed(self, weights):
         """Blocks `[keys, queries]` by the tensor engine, four to a PSUM tile, copied out by VectorE and ScalarE in turn."""
