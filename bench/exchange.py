@@ -64,6 +64,9 @@ def input_files(case: Case, inputs: Sequence[Any], folder: Path) -> list[tuple[s
 def place_of(kernel: Callable[..., Any]) -> dict[str, Any]:
     """Where another Python finds a kernel: paths to search, module, file and name.
 
+    For nkilab's own kernels `package` names nkilab's folders: the other Python has no nkilab, and its packages must not
+    meet ours.
+
     Raises:
         UsageError: the kernel was made inside a function, so that no name leads to it.
     """
@@ -75,15 +78,14 @@ def place_of(kernel: Callable[..., Any]) -> dict[str, Any]:
         )
     file = Path(module.__file__).resolve()
     dotted = module.__name__
+    if dotted.startswith("nkilab."):
+        return {"paths": [], "package": list(nkilab.__path__), "module": dotted, "file": str(file), "kernel": name}
     # A path that ends with the dotted name is a package's file: import it as such, so that relative imports work.
     root = file.with_suffix("")
     for part in reversed(dotted.split(".")):
         if root.name != part:
             return {"paths": [str(file.parent)], "module": None, "file": str(file), "kernel": name}
         root = root.parent
-    if dotted.startswith("nkilab."):
-        # The folders of a checkout are joined into one package by nkilab itself.
-        root = Path(nkilab.__path__[0]).parent
     return {"paths": [str(root)], "module": dotted, "file": str(file), "kernel": name}
 
 

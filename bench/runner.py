@@ -59,6 +59,11 @@ def save(value: Any, out: Path, name: str) -> Any:
 def load_kernel(request: dict[str, Any]) -> Any:
     """The kernel by module and name, or by file where it lies in no package; on its logical core where more than one."""
     sys.path[:0] = request["paths"]
+    if "package" in request and "nkilab" not in sys.modules:
+        # Only the folders, for kernels that import each other: nothing of nkilab itself is run here.
+        package = ModuleType("nkilab")
+        package.__path__ = request["package"]
+        sys.modules["nkilab"] = package
     module = _by_file(request) if request["module"] is None else importlib.import_module(request["module"])
     kernel = getattr(module, request["kernel"])
     return kernel[request["lnc"]] if request["lnc"] > 1 else kernel
@@ -99,6 +104,12 @@ def device_inputs(request: dict[str, Any], model: Any, tensor: Any) -> dict[str,
     return {name: tensor.from_numpy(given[parameter], name=name) for name, parameter in wanted.items()}
 
 
+def keep_outputs(outputs: dict[str, Any] | None, request: dict[str, Any]) -> None:
+    """Write what a traced execution returned beside its trace, under the outputs' names."""
+    for name, tensor in (outputs or {}).items():
+        np.save(Path(request["out"]) / f"{name}.npy", tensor.numpy(), allow_pickle=False)
+
+
 def nrtpy(request: dict[str, Any]) -> dict[str, Any]:
     """Benchmark in device mode, then trace one execution."""
     runtime = importlib.import_module("nrtpy")
@@ -108,7 +119,7 @@ def nrtpy(request: dict[str, Any]) -> dict[str, Any]:
         inputs=inputs, warmup_iter=request["warmup"], benchmark_iter=request["iterations"], mode="device"
     )
     traced = str(Path(request["out"]) / "profile_exec_2.ntff")
-    model(inputs=inputs, save_trace=True, ntff_name=traced)
+    keep_outputs(model(inputs=inputs, save_trace=True, ntff_name=traced), request)
     return {"times_us": [ms * 1e3 for ms in result.durations_ms], "ntff": [traced]}
 
 
@@ -125,7 +136,8 @@ def spike(request: dict[str, Any]) -> dict[str, Any]:
         for execution in range(first, first + request["iterations"])
     ]
     for path in traced:
-        model(inputs=inputs, save_trace=True, ntff_name=path)
+        outputs = model(inputs=inputs, save_trace=True, ntff_name=path)
+    keep_outputs(outputs, request)
     return {"ntff": traced}
 
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import nkilab
 from nkilab.bench import vendor
 from nkilab.bench.backend import Outcome, Timing
 from nkilab.bench.exchange import call_request, input_files, restored, time_request
 from nkilab.bench.point import Settings
 from nkilab.case import Case
-from nkilab.errors import UsageError
+from nkilab.errors import InputError, UsageError
 from nkilab.profiler.readers.ntff import parse
 
 _FACTS = ("instance_type", "runtime_version", "driver_version", "collectives_version", "compiler_version", "target")
@@ -65,17 +67,19 @@ class TrnBackend:
     deterministic = False
     times = True
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, compiled: Compiled | None = None, *, save_outputs: bool = False) -> None:
+        """A backend; `compiled` spares compiling again, `save_outputs` gives each timing its own execution's outputs."""
         self.settings = settings
+        self.save_outputs = save_outputs
+        self.compiled = compiled
         self.python = _runner(settings)
         self.timer = settings.timer_python or self.python
         self.route = vendor.route_of(settings.route, self.timer, settings.timeout_s)
         self.device = vendor.Device(core=settings.core, lnc=settings.lnc, target=settings.target)
-        self._compiled: Compiled | None = None
 
     def execute(self, case: Case, inputs: Sequence[Sequence[Any]]) -> Sequence[Outcome]:
         """See `Backend.execute`. The device's copies of the inputs are not seen afterwards."""
-        self._compiled, outcomes = self._compile(case, inputs)
+        self.compiled, outcomes = self._compile(case, inputs)
         return outcomes
 
     def _compile(self, case: Case, inputs: Sequence[Sequence[Any]]) -> tuple[Compiled, list[Outcome]]:
@@ -91,10 +95,12 @@ class TrnBackend:
 
     def time(self, case: Case, inputs: Sequence[Any], count: int) -> Timing:
         """See `Backend.time`."""
-        compiled = self._compiled or self._compile(case, [inputs])[0]
+        if self.compiled is None:
+            self.compiled = self._compile(case, [inputs])[0]
+        compiled = self.compiled
         folder = _fresh(self.settings, f"{case.name}-{self.route}-")
         times, traces = self._timed(case, inputs, folder, compiled.neff, count)
-        measured = [nkilab.load(path, neff=compiled.neff) for path in traces]
+        measured = [_opened(path, compiled.neff) for path in traces]
         totals = tuple(float(p.summary()["total_time"]) * 1e6 for p in measured)
         last = measured[-1]
         summary = last.summary()
@@ -105,7 +111,7 @@ class TrnBackend:
             kind="measured",
             route=self.route,
             hbm_bytes=None if None in moved else int(sum(float(value) for value in moved if value is not None)),
-            outputs=compiled.outputs,
+            outputs=_own_outputs(folder, compiled.outputs) if self.save_outputs else compiled.outputs,
             facts={**facts, **{f"{name}_package": version for name, version in compiled.versions.items()}},
             artifacts={"neff": compiled.neff, "ntff": traces[-1]},
             profile=last,
@@ -118,7 +124,8 @@ class TrnBackend:
         """Times where the route gives them itself, and the traces to read."""
         if self.route == "neuron-explorer":
             pairs = input_files(case, inputs, folder)
-            vendor.run(vendor.capture_command(neff, folder, pairs, count, self.device), self.settings.timeout_s)
+            command = vendor.capture_command(neff, folder, pairs, count, self.device, save_outputs=self.save_outputs)
+            vendor.run(command, self.settings.timeout_s)
             return (), _later_executions(folder)
         request = time_request(
             case, inputs, folder, route=self.route, neff=neff, warmup=self.settings.warmup, count=count
@@ -126,6 +133,25 @@ class TrnBackend:
         vendor.run(vendor.runtime_command(self.timer, request, self.device), self.settings.timeout_s)
         answer = vendor.response(folder)
         return tuple(answer.get("times_us", ())), [Path(path) for path in answer["ntff"]]
+
+
+def _opened(ntff: Path, neff: Path) -> Any:
+    """The profile of a capture. Raises VendorError where it cannot be read, or is of another program."""
+    try:
+        return nkilab.load(ntff, neff=neff)
+    except (InputError, UsageError) as error:
+        raise vendor.VendorError(f"the capture cannot be used: {error.what}", values=str(ntff)) from error
+
+
+def _own_outputs(folder: Path, like: Any) -> Any:
+    """The output that the capture saved, with the dtype and shape of `like`; `like` itself where none or several are."""
+    saved = [path for path in folder.glob("*.npy") if not path.name.startswith("input_")]
+    if not (isinstance(like, np.ndarray) and len(saved) == 1):
+        return like
+    raw = np.load(saved[0], allow_pickle=False).tobytes()
+    if len(raw) != like.nbytes:
+        raise vendor.VendorError(f"{saved[0].name} has {len(raw)} bytes, the kernel returns {like.nbytes}")
+    return np.frombuffer(raw, dtype=like.dtype).reshape(like.shape)
 
 
 def _later_executions(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from nkilab.errors import NkilabError, UsageError
 RUNNER = Path(__file__).with_name("runner.py")
 ROUTES = ("neuron-explorer", "nrtpy", "spike")
 LIBRARIES = Path("/opt/aws/neuron/lib")
+COLLECTIVES_REPORT = "collectives.json"
 _TAIL_LINES = 12
 
 
@@ -115,13 +116,23 @@ def simulate_command(python: str, request: Path, target: str | None) -> Command:
 
 
 def capture_command(
-    neff: Path, folder: Path, inputs: Sequence[tuple[str, Path]], count: int, device: Device
+    neff: Path,
+    folder: Path,
+    inputs: Sequence[tuple[str, Path]],
+    count: int,
+    device: Device,
+    *,
+    save_outputs: bool = False,
 ) -> Command:
-    """Profile every second of 2 x `count` executions, so that none is a first one; names with the files of inputs."""
+    """Profile every second of 2 x `count` executions, so that none is a first one; names with the files of inputs.
+
+    With `save_outputs` the outputs stay in the folder as .npy files, under the output's name.
+    """
     pairs = tuple(word for name, path in inputs for word in (name, str(path)))
     words = (
         "neuron-explorer", "capture", "-n", str(neff), "-s", str(folder / "profile.ntff"),
-        "--num-exec", str(2 * count), "--profile-nth-exec", "2", "--enable-dge-notifs", *pairs,
+        "--num-exec", str(2 * count), "--profile-nth-exec", "2", "--enable-dge-notifs",
+        *(("--save-output-npy",) if save_outputs else ()), *pairs,
     )  # fmt: skip
     return Command(words, device.variables, folder, ("profile*_exec_*.ntff",))
 
@@ -142,15 +153,15 @@ def devices_command(folder: Path) -> Command:
     return Command(("neuron-ls", "-j"), {}, folder)
 
 
-def collectives_command(folder: Path, ranks: int, operation: str, size_bytes: int) -> Command:
-    """Time a collective between `ranks` cores, checking its values; the report is `collectives-<operation>.json`."""
-    report = f"collectives-{operation}.json"
+def collectives_command(folder: Path, cores: Sequence[int], operation: str, size_bytes: int) -> Command:
+    """Time a collective between some cores, checking its values; leaves COLLECTIVES_REPORT."""
     size = str(size_bytes)
     words = (
-        "nccom-test", "-r", str(ranks), "-b", size, "-e", size, "-d", "fp32", "--check",
-        "--report-to-json-file", str(folder / report), operation,
+        "nccom-test", "-r", str(len(cores)), "-b", size, "-e", size, "-d", "fp32", "--check",
+        "--report-to-json-file", str(folder / COLLECTIVES_REPORT), operation,
     )  # fmt: skip
-    return Command(words, {}, folder, (report,))
+    variables = {"NEURON_RT_VISIBLE_CORES": ",".join(map(str, cores)), "NEURON_LOGICAL_NC_CONFIG": "1"}
+    return Command(words, variables, folder, (COLLECTIVES_REPORT,))
 
 
 def response(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,25 @@
-"""Stands in for the vendor's nki in its own Python: a kernel works on NumPy arrays; compiling leaves a NEFF.
+"""Stands in for the vendor's nki in its own Python: compiling leaves a NEFF, and the kernel runs.
 
-What it saw goes to the file of STANDIN_LOG, one JSON object a line.
+A kernel of nkilab's own runs on nkilab's simulator in place of a device; any other one works on NumPy arrays itself. What it saw goes to the file of STANDIN_LOG, one JSON object a line.
 """
 
 import functools
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
+
+import numpy as np
+
+if "nkilab" in sys.modules:
+    import nkilab.simulator.nki as simulated
+    from nkilab.simulator.nki import isa, language
+
+    sys.modules |= {"nki.isa": isa, "nki.language": language}
+    __path__ = []
+else:
+    simulated = None
 
 # As documented, this is read when nki is imported, not later.
 _ARTIFACTS = os.environ.get("NKI_ARTIFACTS_DIR")
@@ -33,7 +45,14 @@ class Kernel:
         _log("compile", kernel=self.__name__, lnc=self.lnc, meta=meta, dtypes=dtypes, variables=variables)
         if _ARTIFACTS and os.environ.get("STANDIN_NEFF"):
             shutil.copy(os.environ["STANDIN_NEFF"], Path(_ARTIFACTS) / "kernel.neff")
-        return self.function(*arguments, **meta)
+        function = simulated.jit(self.function) if simulated else self.function
+        result = function(*arguments, **meta)
+        if isinstance(result, np.ndarray):
+            np.save(
+                Path(os.environ["STANDIN_LOG"]).with_name("device_output.npy"),
+                np.frombuffer(result.tobytes(), np.uint8),
+            )
+        return result
 
 
 def jit(function=None, **_options):
