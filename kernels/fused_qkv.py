@@ -28,11 +28,11 @@ import nki.language as nl
 from .projection import (
     BANK,
     ROWS,
+    Block,
     Norm,
     accumulate,
     chunk_columns,
     load_columns,
-    turned_tokens,
     turned_vector,
 )
 from .tiles import broadcast_rows, load_aside, shard, spans
@@ -130,26 +130,6 @@ def check(x, w_qkv, d, heads, kv_heads, cos, sin, k_cache, v_cache, position):
         assert tuple(k_cache.shape) == (kv_heads, d, length), f"k_cache has shape {k_cache.shape}"
         assert tuple(v_cache.shape) == (kv_heads, length, d), f"v_cache has shape {v_cache.shape}"
         assert position + tokens <= length, f"{tokens} tokens from {position} on do not fit {length} places"
-
-
-class Block:
-    """Up to 512 tokens and, once prepared, their normalised tiles `[128 of hidden, tokens]`."""
-
-    def __init__(self, x, start, size, norm):
-        self.x, self.start, self.size, self.norm = x, start, size, norm
-        self.turned = []
-        self.work = None
-
-    def step(self):
-        """Prepare 128 more tokens."""
-        if self.work is None:
-            self.work = turned_tokens(self.x, self.start, self.size, self.norm, self.turned)
-        next(self.work, None)
-
-    def prepare(self):
-        """Prepare what is left."""
-        for _ in range(-(-self.size // ROWS) + 1):
-            self.step()
 
 
 class Part:

@@ -24,6 +24,9 @@ class Norm:
                 f"{name} has shape {vector.shape}, needs (1, {hidden})"
             )
         self.kind, self.hidden = kind, hidden
+        # trn1's scalar engine cannot multiply and add by columns.
+        first_generation = nisa.get_nc_version() < nisa.nc_version.gen3
+        self.second = nisa.engine.vector if first_generation else nisa.engine.scalar
         self.gain = None if gain is None else broadcast_rows(gain, 0, hidden, rows)
         self.offset = None if offset is None else broadcast_rows(offset, 0, hidden, rows)
         self.epsilon = nl.ndarray((rows, 1), dtype=nl.float32, buffer=nl.sbuf)
@@ -31,27 +34,49 @@ class Norm:
 
     def apply(self, tile):
         """The normalised rows of a tile `[p, hidden]`, in its dtype; the arithmetic is fp32."""
+        return self.finish(tile, self.begin(tile))
+
+    def begin(self, tile):
+        """Statistics of the rows as `(scale, bias)` columns: the normalised row is `row * scale + bias`."""
+        if self.kind is None:
+            return None
+        return self.layer_statistics(tile) if self.kind == "layer" else (self.rms_scale(tile), None)
+
+    def finish(self, tile, statistics):
+        """The rows normalised with their statistics, gain and offset."""
         if self.kind is None:
             return tile
-        p = tile.shape[0]
+        scale, bias = statistics
         result = nl.ndarray(tile.shape, dtype=tile.dtype, buffer=nl.sbuf)
         if self.kind == "rms":
-            scale = self.rms_scale(tile)
-            if self.gain is None:
-                nisa.tensor_scalar(dst=result, data=tile, op0=nl.multiply, operand0=scale)
-            else:
-                gain = self.gain[0:p, :]
-                nisa.scalar_tensor_tensor(
-                    dst=result, data=tile, op0=nl.multiply, operand0=scale, op1=nl.multiply, operand1=gain
-                )
+            self.scaled(result, tile, scale)
             return result
-        mean, scale = self.layer_statistics(tile)
-        scaled = self.centred(tile, mean, scale, result)
+        centred = result if self.gain is None and self.offset is None else nl.ndarray(tile.shape, nl.float32)
+        nisa.tensor_scalar(
+            dst=centred, data=tile, op0=nl.multiply, operand0=scale, op1=nl.add, operand1=bias, engine=self.second
+        )
+        p = tile.shape[0]
+        if self.gain is not None:
+            gained = result if self.offset is None else nl.ndarray(tile.shape, nl.float32)
+            nisa.tensor_tensor(
+                dst=gained, data1=centred, data2=self.gain[0:p, :], op=nl.multiply, engine=nisa.engine.vector
+            )
+            centred = gained
         if self.offset is not None:
             nisa.tensor_tensor(
-                dst=result, data1=scaled, data2=self.offset[0:p, :], op=nl.add, engine=nisa.engine.vector
+                dst=result, data1=centred, data2=self.offset[0:p, :], op=nl.add, engine=nisa.engine.gpsimd
             )
         return result
+
+    def scaled(self, result, tile, scale):
+        """Rows times their scale, and times the gain where there is one, in one pass."""
+        if self.gain is None:
+            nisa.tensor_scalar(dst=result, data=tile, op0=nl.multiply, operand0=scale)
+            return
+        gain = self.gain[0 : tile.shape[0], :]
+        nisa.scalar_tensor_tensor(
+            dst=result, data=tile, op0=nl.multiply, operand0=scale, op1=nl.multiply, operand1=gain
+        )
 
     def rms_scale(self, tile):
         """1 / sqrt(mean of squares + epsilon) of each row: one pass squares and sums."""
@@ -64,7 +89,7 @@ class Norm:
         return scale
 
     def layer_statistics(self, tile):
-        """Mean and 1 / sqrt(variance + epsilon) of each row."""
+        """1 / sqrt(variance + epsilon) of each row, and -mean times that."""
         p = tile.shape[0]
         parts = spans((0, self.hidden), nl.tile_size.bn_stats_fmax)
         stats = nl.ndarray((p, 6 * len(parts)), dtype=nl.float32, buffer=nl.sbuf)
@@ -74,18 +99,31 @@ class Norm:
         nisa.bn_aggr(dst=both, data=stats)
         scale = nl.ndarray((p, 1), dtype=nl.float32, buffer=nl.sbuf)
         nisa.activation(dst=scale, op=nl.rsqrt, data=both[:, 1:2], bias=self.epsilon[0:p, :])
-        return both[:, 0:1], scale
+        bias = nl.ndarray((p, 1), dtype=nl.float32, buffer=nl.sbuf)
+        nisa.scalar_tensor_tensor(
+            dst=bias, data=both[:, 0:1], op0=nl.multiply, operand0=-1.0, op1=nl.multiply, operand1=scale
+        )
+        return scale, bias
 
-    def centred(self, tile, mean, scale, result):
-        """(tile - mean) * scale * gain, rounded into `result` unless an offset follows."""
-        p = tile.shape[0]
-        wide = nl.ndarray(tile.shape, dtype=nl.float32, buffer=nl.sbuf) if self.offset is not None else result
-        first = result if self.gain is None and self.offset is None else nl.ndarray(tile.shape, nl.float32)
-        nisa.tensor_scalar(dst=first, data=tile, op0=nl.subtract, operand0=mean, op1=nl.multiply, operand1=scale)
-        if self.gain is None:
-            return first
-        nisa.tensor_tensor(dst=wide, data1=first, data2=self.gain[0:p, :], op=nl.multiply, engine=nisa.engine.vector)
-        return wide
+
+class Block:
+    """Up to 512 tokens and, once prepared, their normalised tiles `[128 of hidden, tokens]`."""
+
+    def __init__(self, x, start, size, norm):
+        self.x, self.start, self.size, self.norm = x, start, size, norm
+        self.turned = []
+        self.work = None
+
+    def step(self):
+        """Prepare 128 more tokens."""
+        if self.work is None:
+            self.work = turned_tokens(self.x, self.start, self.size, self.norm, self.turned)
+        next(self.work, None)
+
+    def prepare(self):
+        """Prepare what is left."""
+        for _ in range(-(-self.size // ROWS) + 1):
+            self.step()
 
 
 def turned_tokens(x, start, tokens, norm, turned):
@@ -132,20 +170,25 @@ def chunk_columns(weight):
 
 
 def load_columns(weight, column, columns):
-    """Tiles `[<= 128, columns]` of all rows of a weight, four to a DMA."""
+    """All tiles `[<= 128, columns]` of a weight's rows, on chip at once."""
+    return list(stream_rows(weight, column, columns))
+
+
+def stream_rows(weight, column, columns):
+    """Yield tiles `[<= 128, columns]` of a weight from its first rows to its last, four to a DMA."""
     depth, width = weight.shape
-    whole, rest = divmod(depth, ROWS)
-    tiles = []
-    for at, count in spans((0, whole), STEPS_PER_LOAD):
-        tile = nl.ndarray((ROWS, count, columns), dtype=weight.dtype, buffer=nl.sbuf)
-        pattern = [[width, ROWS], [ROWS * width, count], [1, columns]]
-        nisa.dma_copy(dst=tile, src=weight.ap(pattern=pattern, offset=at * ROWS * width + column))
-        tiles += [tile[:, index, :] for index in range(count)]
-    if rest:
-        tile = nl.ndarray((rest, columns), dtype=weight.dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=weight[whole * ROWS : depth, column : column + columns])
-        tiles.append(tile)
-    return tiles
+    for at, rows in spans((0, depth), STEPS_PER_LOAD * ROWS):
+        count = max(rows // ROWS, 1)
+        size = min(rows, ROWS)
+        tile = nl.ndarray((size, count, columns), dtype=weight.dtype, buffer=nl.sbuf)
+        pattern = [[width, size], [ROWS * width, count], [1, columns]]
+        nisa.dma_copy(dst=tile, src=weight.ap(pattern=pattern, offset=at * width + column))
+        yield from [tile[:, index, :] for index in range(count)]
+        rest = rows - count * size
+        if rest:
+            last = nl.ndarray((rest, columns), dtype=weight.dtype, buffer=nl.sbuf)
+            nisa.dma_copy(dst=last, src=weight[depth - rest : depth, column : column + columns])
+            yield last
 
 
 def accumulate(bank, stationary, moving):
