@@ -19,12 +19,17 @@ EMPTY = -1e29
 """Least row maximum: above every hidden score, so that a row without visible keys gets only weights of exp(-inf) = 0."""
 
 
-def load_columns(hbm, head, start, columns):
-    """Columns of `hbm[head]`, shape `[d, length]`, as SBUF tiles `[<= 128, columns]`: one for each 128 rows of d."""
-    tiles = []
+def load_columns(hbm, head, start, columns, width=None):
+    """Columns of `hbm[head]`, shape `[d, length]`, as SBUF tiles `[<= 128, width]`: one for each 128 rows of d.
+
+    Columns beyond those loaded are zero; `width` is just what is loaded unless given.
+    """
+    tiles, width = [], columns if width is None else width
     for at, size in spans((0, hbm.shape[1]), ROWS):
-        tile = nl.ndarray((size, columns), dtype=hbm.dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=hbm[head, at : at + size, start : start + columns])
+        tile = nl.ndarray((size, width), dtype=hbm.dtype, buffer=nl.sbuf)
+        if width > columns:
+            nisa.memset(dst=tile[:, columns:width], value=0.0, engine=nisa.engine.vector)
+        nisa.dma_copy(dst=tile[:, 0:columns], src=hbm[head, at : at + size, start : start + columns])
         tiles.append(tile)
     return tiles
 
@@ -183,4 +188,15 @@ def differing(own, others):
         dst=tile, data=others, op0=nl.not_equal, operand0=own, op1=nl.multiply, operand1=HIDDEN,
         engine=nisa.engine.vector,
     )  # fmt: skip
+    return tile
+
+
+def hidden_beyond(positions, limits):
+    """fp32 `[128, n, blocks]`: 0 where `positions[128, blocks]` is at most the limit in `limits[128, n]`, else `HIDDEN`."""
+    tile = nl.ndarray((ROWS, limits.shape[1], positions.shape[1]), dtype=nl.float32, buffer=nl.sbuf)
+    for index in range(limits.shape[1]):
+        nisa.tensor_scalar(
+            dst=tile[:, index, :], data=positions, op0=nl.greater, operand0=limits[:, index : index + 1],
+            op1=nl.multiply, operand1=HIDDEN, engine=nisa.engine.vector,
+        )  # fmt: skip
     return tile

@@ -65,3 +65,21 @@ def flash_attention(
     wide = np.repeat(v.astype(np.float64), q.shape[0] // v.shape[0], axis=0)
     result = (share @ wide).astype(q.dtype)
     return (result, lse.astype(np.float32)) if with_lse else result
+
+
+def flash_attention_decode(
+    q: Array, k_cache: Array, v_cache: Array, lengths: Array, scale: float | None = None
+) -> Array:
+    """Attention of the newest tokens `q[batch, heads, d, tokens]` over the first `lengths[batch]` positions of a cache.
+
+    `k_cache[batch, kv_heads, d, room]`, `v_cache[batch, kv_heads, room, d]`; the result is `[batch, heads, tokens, d]`.
+    Tokens before position 0 are zero.
+    """
+    tokens, room = q.shape[3], k_cache.shape[3]
+    results = []
+    for index, length in enumerate(lengths.tolist()):
+        seen = np.arange(room)[None, :] <= length - tokens + np.arange(tokens)[:, None]
+        share, _ = weights(q[index], k_cache[index], seen, scale)
+        wide = np.repeat(v_cache[index].astype(np.float64), q.shape[1] // v_cache.shape[1], axis=0)
+        results.append(share @ wide)
+    return np.stack(results).astype(q.dtype)
