@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nkilab.errors import NkilabError as NkilabError
     from nkilab.errors import UsageError as UsageError
     from nkilab.profiler import Profile as Profile
+    from nkilab.profiler.fleet import Fleet as Fleet
+    from nkilab.profiler.fleet import load_ranks as load_ranks
     from nkilab.run import Run as Run
     from nkilab.run import load as load
     from nkilab.simulation import simulate as simulate
@@ -34,6 +36,7 @@ _PUBLIC = {
     "Array": "nkilab.arrays",
     "Case": "nkilab.case",
     "Finding": "nkilab.simulator",
+    "Fleet": "nkilab.profiler.fleet",
     "InputError": "nkilab.errors",
     "KernelError": "nkilab.simulator",
     "NkilabError": "nkilab.errors",
@@ -43,6 +46,7 @@ _PUBLIC = {
     "UsageError": "nkilab.errors",
     "dtype": "nkilab.arrays",
     "load": "nkilab.run",
+    "load_ranks": "nkilab.profiler.fleet",
     "simulate": "nkilab.simulation",
 }
 
@@ -50,6 +54,7 @@ __all__ = [
     "Array",
     "Case",
     "Finding",
+    "Fleet",
     "InputError",
     "KernelError",
     "NkilabError",
@@ -60,6 +65,7 @@ __all__ = [
     "__version__",
     "dtype",
     "load",
+    "load_ranks",
     "simulate",
 ]
 

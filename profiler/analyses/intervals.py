@@ -79,13 +79,17 @@ class Intervals:
 
     def inside(self, borders: ArrayLike) -> Floats:
         """Time within each bucket between neighbouring borders: n borders give n - 1 lengths, ns."""
-        edges = np.asarray(borders, np.float64)
+        return np.diff(self.before(borders))
+
+    def before(self, points: ArrayLike) -> Floats:
+        """Time before each point, ns."""
+        edges = np.asarray(points, np.float64)
         if not len(self):
-            return np.zeros(max(edges.size - 1, 0))
+            return np.zeros(edges.size)
         knots = np.stack([self.start, self.end], axis=1).ravel()
         lengths = np.cumsum(self.end - self.start)
         reached = np.stack([lengths - (self.end - self.start), lengths], axis=1).ravel()
-        return np.diff(np.interp(edges, knots, reached))
+        return np.interp(edges, knots, reached)
 
 
 def _sweep(a: Intervals, b: Intervals, keep: _Keep) -> Intervals:

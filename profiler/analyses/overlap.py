@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
@@ -12,6 +12,9 @@ from ..profile import Profile
 from .base import Answer, Shown
 from .intervals import Intervals
 from .machine import total_ns, working
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 COMPUTE = ("Tensor", "Vector", "Scalar", "GpSimd")
 _TRIGGERS = "DMA"
@@ -29,6 +32,8 @@ class Overlap(Answer):
             hidden_ns: the part during which compute is active too,
             exposed_ns: active_ns - hidden_ns; the communication or movement that compute waits beside,
             hidden: hidden_ns / active_ns.
+        operations: one row per collective, in order of start: op_id, operation, stream (null where unknown), start_ts, end_ts,
+            active_ns (its duration), hidden_ns, exposed_ns, hidden.
         total_ns: length of the run, ns.
         simulated: whether times are modelled.
     """
@@ -40,8 +45,17 @@ class Overlap(Answer):
     )  # fmt: skip
 
     rows: pl.DataFrame
+    operations: pl.DataFrame
     total_ns: float
     simulated: bool
+
+    def figure(self) -> go.Figure:
+        """Hidden and exposed time of each kind as stacked bars."""
+        from .figures import stacked
+
+        kinds = self.rows.filter(pl.col("hidden_ns").is_not_null()).reverse()
+        parts = (("hidden_ns", "behind compute", "Vector"), ("exposed_ns", "exposed", "Collective"))
+        return stacked(kinds, "kind", parts, "Data movement and compute, us")
 
 
 def overlap(p: Profile) -> Overlap:
@@ -63,7 +77,8 @@ def overlap(p: Profile) -> Overlap:
     kinds = [("compute", compute), ("dma", dma), ("collectives", collectives), *_streams(p)]
     present = [_row(name, spans, compute) for name, spans in kinds if len(spans)]
     rows = pl.DataFrame([*present, {"kind": "nothing", "active_ns": run.subtract(anything).measure}], schema=_SCHEMA)
-    return Overlap(rows.with_columns(share=pl.col("active_ns") / total), total, p.origin.simulated)
+    shares = rows.with_columns(share=pl.col("active_ns") / total)
+    return Overlap(shares, _operations(p, compute), total, p.origin.simulated)
 
 
 def compute_intervals(p: Profile) -> Intervals:
@@ -98,6 +113,19 @@ def _row(name: str, spans: Intervals, compute: Intervals) -> dict[str, object]:
         "exposed_ns": spans.measure - hidden,
         "hidden": hidden / spans.measure,
     }
+
+
+def _operations(p: Profile, compute: Intervals) -> pl.DataFrame:
+    """Every collective against compute."""
+    rows = p.rows("CcOp").drop_nulls(["start_ts", "end_ts"]).sort("start_ts")
+    hidden = compute.before(rows["end_ts"].to_numpy()) - compute.before(rows["start_ts"].to_numpy())
+    length = pl.col("end_ts") - pl.col("start_ts")
+    return rows.select(
+        "op_id", "operation", "start_ts", "end_ts", stream="stream_id", active_ns=length, hidden_ns=pl.Series(hidden, dtype=pl.Float64),
+    ).with_columns(
+        exposed_ns=pl.col("active_ns") - pl.col("hidden_ns"),
+        hidden=pl.when(pl.col("active_ns") > 0).then(pl.col("hidden_ns") / pl.col("active_ns")),
+    )  # fmt: skip
 
 
 def _streams(p: Profile) -> list[tuple[str, Intervals]]:

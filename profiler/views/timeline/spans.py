@@ -94,7 +94,7 @@ def instructions(profile: Profile) -> Spans:
     track = pl.coalesce("timeline_track", engine)
     order = engine.replace_strict({name: 10 * i for i, name in enumerate(ENGINES)}, default=90, return_dtype=pl.Int64)
     frame = table.with_columns(
-        group=_core("Core"),
+        group=_core(profile, "Core"),
         track=track,
         order=_core_order() + order + (track != engine).cast(pl.Int64),
         name=pl.coalesce("opcode", "compiler_opcode", pl.lit("unknown opcode")),
@@ -114,7 +114,7 @@ def transfers(profile: Profile, lines: pl.DataFrame) -> Spans:
     table = profile.rows("DmaPacketAggregated").join(issuer, on="instruction_id", how="left", maintain_order="left")
     queue = pl.coalesce("queue_name", _numbered("queue", "queue_idx"))
     frame = table.with_columns(
-        group=_core("DMA queues, core"),
+        group=_core(profile, "DMA queues, core"),
         track=queue,
         order=_core_order() + 200,
         name=_first_known("variable", "op", "queue_type", default="transfer"),
@@ -128,7 +128,7 @@ def packets(profile: Profile) -> Spans:
     table = profile.rows("DmaPacket").filter(pl.col("duplicate").fill_null(value=False).not_())
     frame = table.with_columns(
         pl.col("duplicate").cast(pl.String),
-        group=_core("DMA engines, core"),
+        group=_core(profile, "DMA engines, core"),
         track=_numbered("engine", "engine_idx"),
         order=_core_order() + 300 + pl.col("engine_idx").fill_null(0) % 512,
         name=_first_known("variable", "queue_name", "queue_type", default="packet"),
@@ -155,7 +155,7 @@ def throttles(profile: Profile) -> Spans:
     frame = profile.rows("Throttle").with_columns(
         start_ts=pl.col("timestamp"),
         end_ts=pl.col("timestamp") + pl.col("duration"),
-        group=_core("Core"),
+        group=_core(profile, "Core"),
         track=pl.lit("Tensor clock"),
         order=_core_order() + 5,
         name=pl.format("{} of {}", "k", "n"),
@@ -223,8 +223,14 @@ def _engine_class(engine: pl.Expr) -> pl.Expr:
     )
 
 
-def _core(prefix: str) -> pl.Expr:
-    return pl.format("{} {}", pl.lit(prefix), pl.col("pcore_idx").fill_null(0))
+def _core(profile: Profile, prefix: str) -> pl.Expr:
+    """Group of a core's tracks: "Core 0", or in a profile merged from several ranks "rank 0"."""
+    core = pl.col("pcore_idx").fill_null(0)
+    names = dict(enumerate(profile.facts.get("merged_cores", "").split(";")))
+    if not names[0]:
+        return pl.format("{} {}", pl.lit(prefix), core)
+    before = prefix[: -len("core")]
+    return pl.lit(before) + core.replace_strict(names, default="", return_dtype=pl.String)
 
 
 def _core_order() -> pl.Expr:
