@@ -18,6 +18,7 @@ from nkilab.errors import InputError, UsageError
 from ..profile import Profile
 from . import device_json, explorer, folder, summary_files
 from .source import bytes_of, head, json_start, unreadable
+from .wire import Source
 
 NTFF_VERSIONS = (4, 5, 6)
 MAX_CANDIDATES = 50
@@ -84,10 +85,13 @@ def _metadata_fits(path: Path, start: bytes) -> bool:
 
 
 def _detect_text(path: Path, start: bytes) -> str:
-    """Which JSON or text a file is."""
+    """Which JSON or text a file is; a damaged NTFF, one of another version or a system trace is named."""
     if summary_files.is_text(start):
         return "summary-text"
     data = bytes_of(path)
+    header = importlib.import_module(".ntff.header", __package__)
+    if refused := header.refusal(Source(data, str(path))):
+        raise refused
     begin = json_start(data)
     if begin < 0:
         raise unreadable(path, "not a profile")

@@ -10,6 +10,7 @@ from ..wire import Source
 
 VERSIONS = (4, 5, 6)
 HEADER_BYTES = 128
+MAX_RECORD = 1 << 24
 _GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
 
 
@@ -41,6 +42,8 @@ def layout(source: Source) -> Layout:
 def _not_ours(source: Source, version: int, size: int) -> InputError:
     """The error for another kind of file."""
     kind, fix = _guess(source, size)
+    if not kind and version in VERSIONS:
+        return source.fail("header", size, f"an NTFF cut short: {size} bytes of a header of {HEADER_BYTES}")
     if not kind:
         return source.fail("version", 0, f"NTFF version {version}; known are 4, 5 and 6" if size else "an empty file")
     return InputError(
@@ -69,7 +72,7 @@ def is_records(source: Source) -> bool:
     data, at = source.data, 0
     for _ in range(3):
         length = int.from_bytes(data[at : at + 4], "little")
-        if not 2 <= length <= len(data) - at - 4 or data[at + 4] & 7 not in (0, 1, 2, 5) or data[at + 4] < 8:
+        if not 2 <= length <= min(MAX_RECORD, len(data) - at - 4) or data[at + 4] & 7 not in (0, 1, 2, 5) or data[at + 4] < 8:
             return False
         at += 4 + length
         if at == len(data):
@@ -78,13 +81,15 @@ def is_records(source: Source) -> bool:
 
 
 def refusal(source: Source) -> InputError | None:
-    """Why a binary file cannot be opened as an NTFF: what it is instead, its version, or where it was cut short.
+    """Why a file cannot be opened as an NTFF: what it is instead, its version, or where it was cut short.
 
-    None for an NTFF whose header is whole, and for text, which is for other readers to judge.
+    None for an NTFF whose header is whole, for text, and for bytes of no kind known here.
     """
-    first = source.data[0] if len(source.data) else ord("{")
-    binary = first < ord(" ") and first not in b"\t\r\n"
-    if not (binary or source.file.endswith(".ntff") or is_records(source)):
+    version, size = source.data[0] if len(source.data) else 0, len(source.data)
+    length = int.from_bytes(source.data[1:8], "little")
+    likely = version in VERSIONS or (version < ord(" ") and 0 < length <= size - HEADER_BYTES)
+    known = source.data[:1] not in (b"{", b"[") and _guess(source, size)[0]
+    if not (likely or known or source.file.endswith(".ntff") or is_records(source)):
         return None
     try:
         layout(source)

@@ -9,17 +9,40 @@ import pytest
 
 from nkilab.errors import InputError, UsageError
 from nkilab.profiler import sample
-from nkilab.profiler.readers import ntff
+from nkilab.profiler.readers import ntff, read
 from nkilab.profiler.readers.ntff import CaptureName, group, parse, refusal
 from nkilab.profiler.readers.wire import Source
 from nkilab.profiler.sample.wire import message
 
 
 def refused(path: Path, content: bytes) -> str:
+    """The error of the NTFF reader; where the file is found by what it holds, the same one."""
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
         ntff.read(path)
+    with pytest.raises(InputError):
+        read(path)
     return str(error.value)
+
+
+def refused_by_content(path: Path, content: bytes) -> str:
+    """The error for a file of any name."""
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read(path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["profile.ntff", "profile", "profile.json"])
+def test_what_a_damaged_or_mistaken_ntff_is_does_not_hang_on_its_name(name: str, tmp_path: Path) -> None:
+    whole = sample.ntff(sample.demo())
+    record = message((2, 1_700_000_000_000_000_000), (7, 3), (9, 9), (14, 1), (15, 1))
+    trace = (len(record).to_bytes(4, "little") + record) * 4
+    assert "a system trace (ntrace.pb and its like), not an NTFF" in refused_by_content(tmp_path / name, trace)
+    assert "NTFF version 7; known are 4, 5 and 6" in refused_by_content(tmp_path / name, b"\x07" + whole[1:])
+    assert "an NTFF cut short" in refused_by_content(tmp_path / name, whole[:100])
+    assert "bytes of metadata where" in refused_by_content(tmp_path / name, whole[:1000])
+    assert "outside the file" in refused_by_content(tmp_path / name, whole[:-16])
 
 
 def test_a_system_trace_given_as_ntff_is_named(tmp_path: Path) -> None:
