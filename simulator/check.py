@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from . import columns
 from .constants import engine as engine_enum
 from .dynamic import is_scalar
 from .errors import KernelError
+from .handles import is_placeholder
 from .layout import HBM, PSUM, SPACE_NAMES
 from .tensor import NkiTensor
 from .trace import ENGINES
@@ -79,6 +81,7 @@ class Check:
             self.elements = max(t.layout.per_partition for _, t in self.tensors())
         for rule in self.what.rules:
             rule(self)
+        columns.rules(self)
 
     def tensors(self) -> list[tuple[Operand, NkiTensor]]:
         """Operands that are tensors, in order."""
@@ -150,6 +153,8 @@ class Check:
             expected = "a tensor or a number" if operand.number else "a tensor"
             self.fail("argument", f"{operand.name} is {_show(value)}", rule=f"{operand.name} must be {expected}")
         layout = value.layout
+        if is_placeholder(value):
+            self.fail("argument", f"{operand.name} has no storage", rule="allocate tensors with nl.ndarray")
         if layout.space not in operand.spaces:
             allowed = " or ".join(SPACE_NAMES[s].upper() for s in operand.spaces)
             self.fail(

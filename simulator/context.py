@@ -18,7 +18,7 @@ from .layout import Layout, Layouts
 from .memory import Memory, Storage
 from .sim import Sim
 from .source import Sources
-from .tensor import NkiTensor
+from .tensor import NkiTensor, tensor_at
 from .trace import Recorder
 from .values.dtypes import DType
 
@@ -91,7 +91,7 @@ class Context:
         storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, site)
         storage.name = name
         tensors.append((storage.space, dtype, storage.rows, storage.row_bytes, storage.address, kind, site, name))
-        return NkiTensor(storage, layout, byte, self.layouts)
+        return tensor_at(storage, layout, byte, self.layouts)
 
     def mark_outputs(self, returned: Any) -> None:
         """Note which allocations the kernel returned."""

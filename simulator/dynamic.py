@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import views
+from .columns import Columns
 from .constants import oob_mode
-from .errors import KernelError, UnsupportedError
+from .errors import KernelError
 from .layout import HBM, SBUF, Layout
 from .registers import NkiScalar, VirtualRegister, value_of
-from .tensor import DynamicSlice, NkiTensor
+from .tensor import DynamicSlice, NkiTensor, tensor_at
 from .trace import FLAG
 from .values.dtypes import get as dtype_of
 from .views import view_error
@@ -80,16 +81,6 @@ def vector_select(tensor: NkiTensor, dim: int, vector_offset: NkiTensor) -> NkiT
             method="vector_select",
         )
     return _rows(tensor, (vector_offset.shape[0], *tensor.shape[1:]), tensor.strides, vector_offset, tensor.strides[0])
-
-
-def indirect(tensor: NkiTensor, index: NkiTensor, num_elem: int | None) -> NkiTensor:
-    """`NkiTensor.indirect`: not in this simulator."""
-    raise UnsupportedError(
-        f"{tensor!r}.indirect({index!r}, {num_elem})",
-        rule="tensor indirection (NeuronCore-v4) is not in this simulator",
-        source="nki.language.NkiTensor.indirect",
-        fix="use nisa.nc_n_gather, nisa.local_gather or an indirect DMA",
-    )
 
 
 def access_pattern(
@@ -169,7 +160,7 @@ def _placed(tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...],
             rule="an access pattern stays within its allocation",
             method="ap",
         )
-    return NkiTensor(storage, layout, byte, tensor.layouts)
+    return tensor_at(storage, layout, byte, tensor.layouts)
 
 
 def _storage_stride(tensor: NkiTensor, dim: int) -> int:
@@ -188,7 +179,7 @@ def _attach(view: NkiTensor, index: Any, step: int, tensor: NkiTensor, dim: int)
         raise view_error(f"a run-time index along the partition dimension of {tensor!r}", rule="free dimensions only")
     if isinstance(index, NkiTensor) and index.size != 1:
         raise view_error(f"run-time index {index!r}", rule="a scalar index has exactly one element")
-    return NkiTensor(view.storage, view.layout, view.byte, view.layouts, Indirection(index, step, rows=False))
+    return tensor_at(view.storage, view.layout, view.byte, view.layouts, Indirection(index, step, rows=False))
 
 
 def _rows(tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], index: Any, step: int) -> NkiTensor:
@@ -201,7 +192,7 @@ def _rows(tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], i
     old = tensor.layout
     layout = tensor.layouts.get(old.space, old.dtype, shape, (step, *strides[1:]), 0, old.row_bytes, old.rows)
     byte = tensor.byte - old.low + layout.low
-    return NkiTensor(tensor.storage, layout, byte, tensor.layouts, Indirection(index, step, rows=True))
+    return tensor_at(tensor.storage, layout, byte, tensor.layouts, Indirection(index, step, rows=True))
 
 
 def table(tensor: NkiTensor) -> tuple[Layout, int, int]:
@@ -219,8 +210,8 @@ def table(tensor: NkiTensor) -> tuple[Layout, int, int]:
 def row_numbers(tensor: NkiTensor) -> np.ndarray:
     """The indices of an indirect view's rows, as int64; column by column where the index tensor has several."""
     indirection = tensor.indirection
-    if indirection is None:
-        raise TypeError("the view is not indirect")
+    if not isinstance(indirection, Indirection):
+        raise TypeError("the view has no row numbers")
     index = indirection.index
     numbers = index.storage.array(index.layout, index.byte).astype(np.int64)
     flat: np.ndarray = numbers.reshape(index.shape[0], -1).T.reshape(-1)[: tensor.shape[0]]
@@ -281,8 +272,11 @@ def resolve(
         if not isinstance(tensor, NkiTensor) or tensor.indirection is None:
             continue
         indirection = tensor.indirection
-        flags |= FLAG["indirect" if indirection.rows else "dynamic_address"]
+        by_tensor = isinstance(indirection, Columns) or indirection.rows
+        flags |= FLAG["indirect" if by_tensor else "dynamic_address"]
         _check_index(context, indirection.index, site)
+        if isinstance(indirection, Columns):
+            continue
         if indirection.rows:
             if position in writes and context.values and not skip:
                 rows, count = row_numbers(tensor), table(tensor)[2]
@@ -304,7 +298,7 @@ def resolve(
                 source="nki.isa.dma_copy, oob_mode",
                 fix="clamp the index before it is used",
             )
-        resolved[position] = NkiTensor(storage, tensor.layout, byte, tensor.layouts)
+        resolved[position] = tensor_at(storage, tensor.layout, byte, tensor.layouts)
     return tuple(resolved), flags, skipped
 
 

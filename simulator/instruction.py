@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from . import columns
 from .check import Check
+from .columns import Columns
 from .constants import oob_mode
 from .context import Context, current
 from .dynamic import check_rows, gather, is_scalar, mark_rows, resolve, table
@@ -43,6 +45,7 @@ class Operand:
         optional: whether None may.
         vector: whether it has one element per partition.
         dtypes: names of the data types it may have; None for all of the generation.
+        columns: whether a view by `NkiTensor.indirect` may stand for it.
     """
 
     name: str
@@ -52,11 +55,18 @@ class Operand:
     optional: bool = False
     vector: bool = False
     dtypes: tuple[str, ...] | None = None
+    columns: bool = False
 
 
-def dst(*, name: str = "dst", spaces: tuple[int, ...] = ON_CHIP, dtypes: tuple[str, ...] | None = None) -> Operand:
+def dst(
+    *,
+    name: str = "dst",
+    spaces: tuple[int, ...] = ON_CHIP,
+    dtypes: tuple[str, ...] | None = None,
+    columns: bool = False,
+) -> Operand:
     """A written tile."""
-    return Operand(name, write=True, spaces=spaces, dtypes=dtypes)
+    return Operand(name, write=True, spaces=spaces, dtypes=dtypes, columns=columns)
 
 
 Rule = Callable[[Check], None]
@@ -72,7 +82,8 @@ class Instruction:
         operands: in the order in which `issue` gets them.
         options: names of the hashable arguments that a plan depends on, in the order in which `issue` gets them.
         engines: engines that may run it, best first; empty for DMA.
-        value: computes the results of the written operands (a tuple where there are several, None for one not there).
+        value: computes the results of the written operands (a tuple where there are several, None for one not there);
+            None where these have been written before (see exchange.py).
         rules: checks of shapes, dtypes, buffers and limits; they may also set what the trace says of it.
         since: first NeuronCore generation that has it.
         same_partitions: whether all tiles have the partitions of the first.
@@ -82,7 +93,7 @@ class Instruction:
 
     api: str
     operands: tuple[Operand, ...]
-    value: Value
+    value: Value | None
     options: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -124,14 +135,19 @@ class Step:
     options: tuple[Any, ...]
     extra: tuple[Any, ...]
     state: Any = None
+    site: int = -1
     inside: np.ndarray | None = None
 
     def __getitem__(self, position: int) -> Any:
         operand = self.operands[position]
         if type(operand) is not NkiTensor:
             return value_of(operand) if is_scalar(operand) else operand
-        if operand.indirection is None:
+        indirection = operand.indirection
+        if indirection is None:
             return operand.storage.array(operand.layout, operand.byte)
+        if isinstance(indirection, Columns):
+            found = columns.offsets(self.context, operand, indirection, self.plan.engine, self.site)
+            return columns.gather(indirection.base, found)
         rows, self.inside = gather(operand, skip=oob_mode.skip in self.options)
         return rows
 
@@ -173,14 +189,16 @@ def issue(
     for operand in operands:
         key.append(operand.layout if type(operand) is NkiTensor else type(operand))
         if type(operand) is NkiTensor and operand.indirection is not None:
-            key.append(operand.indirection.rows)
+            key += kind_of(operand)
     found = tuple(key)
     plan = context.plans.get(found)
     if plan is None:
         plan = make_plan(context, what, operands, options, found)
     place, iteration = context.sources.here(sys._getframe(1))  # noqa: SLF001 (the fastest way to the caller)
     flags, skipped, state = 0, False, None
+    indices: list[NkiTensor] = []
     if plan.dynamic:
+        indices = index_tensors(operands)
         operands, flags, skipped = resolve(context, operands, plan.writes, options, place.site)
     if what.before is not None:
         more, state = what.before(context, operands, options, place.site)
@@ -191,16 +209,24 @@ def issue(
         storage = tensor.storage
         touched.append(storage.id)
         touched.append(tensor.byte - storage.base_byte)
+    for index in indices:
+        touched.append(index.storage.id)
+        touched.append(index.byte - index.storage.base_byte)
     rows = context.trace.rows
     rows.extend((plan.index, place.site, place.stack, iteration, flags))
     if not skipped:
         _check_reads(context, what, plan, operands, place.site)
-        masks = _compute(what, Step(context, plan, operands, options, extra, state)) if context.values else None
+        masks = (
+            _compute(what, Step(context, plan, operands, options, extra, state, place.site)) if context.values else None
+        )
         for position in plan.writes:
             tensor = operands[position]
             storage = tensor.storage
             if tensor.indirection is not None:
-                mark_rows(context, tensor)
+                if isinstance(tensor.indirection, Columns):
+                    columns.mark_columns(context, tensor, tensor.indirection, plan.engine, place.site)
+                else:
+                    mark_rows(context, tensor)
             elif masks and position in masks:
                 storage.mark_mask(tensor.layout, tensor.byte, masks[position])
             else:
@@ -214,6 +240,10 @@ def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tupl
     for position in plan.reads:
         tensor = operands[position]
         storage = tensor.storage
+        if isinstance(tensor.indirection, Columns):
+            role = what.operands[position].name
+            columns.check_columns(context, tensor, tensor.indirection, plan.engine, role, what.api, site)
+            continue
         if tensor.indirection is not None:
             check_rows(context, tensor, what.operands[position].name, what.api, site)
             continue
@@ -227,6 +257,8 @@ def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tupl
 
 def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
     """Compute and store the results; returns the masks of operands that were written in part."""
+    if what.value is None:
+        return {}
     results = what.value(step)
     writes = step.plan.writes
     masks: dict[int, np.ndarray] = {}
@@ -242,6 +274,10 @@ def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
             np.copyto(
                 tensor.storage.overwrite(tensor.layout, tensor.byte), result.array.reshape(tensor.shape), where=mask
             )
+            continue
+        if isinstance(tensor.indirection, Columns):
+            found = columns.offsets(step.context, tensor, tensor.indirection, step.plan.engine, step.site)
+            columns.scatter(tensor.indirection.base, found, result)
             continue
         if tensor.indirection is not None:
             tensor.indirection.scatter(tensor, result)
@@ -271,6 +307,7 @@ def make_plan(
     writes = tuple(i for i in tensors if what.operands[i].write)
     layouts = tuple(_box(operands[i]) for i in tensors)
     engine, mask = check.engine_columns()
+    indices = index_tensors(operands)
     shape = Shape(
         what.api,
         engine,
@@ -281,10 +318,10 @@ def make_plan(
         check.stationary,
         sum(FLAG[name] for name in check.flags),
         check.flops,
-        tuple(what.operands[i].name for i in tensors),
-        tuple(what.operands[i].write for i in tensors),
-        layouts,
-        tuple(operands[i].size * operands[i].layout.itemsize for i in tensors),
+        (*(what.operands[i].name for i in tensors), *("index" for _ in indices)),
+        (*(what.operands[i].write for i in tensors), *(False for _ in indices)),
+        layouts + tuple(index.layout for index in indices),
+        tuple(t.size * t.layout.itemsize for t in (*(operands[i] for i in tensors), *indices)),
     )
     context.trace.shapes.append(shape)
     outs = tuple(_stored(context, operand) for operand in operands)
@@ -303,8 +340,23 @@ def make_plan(
     return plan
 
 
+def kind_of(tensor: NkiTensor) -> tuple[object, ...]:
+    """What a plan depends on of a run-time address: how it is used, and the layout of an index in memory."""
+    indirection = tensor.indirection
+    index = None if indirection is None else indirection.index
+    return (type(indirection), getattr(indirection, "rows", None), getattr(index, "layout", None))
+
+
+def index_tensors(operands: tuple[Any, ...]) -> list[NkiTensor]:
+    """The index tensors of operands with run-time addresses, in order."""
+    found = [o.indirection.index for o in operands if type(o) is NkiTensor and o.indirection is not None]
+    return [index for index in found if isinstance(index, NkiTensor)]
+
+
 def _box(tensor: NkiTensor) -> Layout:
     """What a view may touch: its own layout, or all rows that its run-time indices could name."""
+    if isinstance(tensor.indirection, Columns):
+        return tensor.indirection.base.layout
     if tensor.indirection is not None and tensor.indirection.rows:
         return table(tensor)[0]
     return tensor.layout

@@ -9,40 +9,19 @@ from typing import TYPE_CHECKING, Any
 from . import views
 from .constants import MemoryRegion
 from .errors import UnsupportedError
+from .indexing import bound_of, dynamic_view, expanded, index_of, other_key, outside_error
 from .layout import HBM, Layout
+from .objects import DynamicSlice as DynamicSlice
+from .objects import NKIObject as NKIObject
 from .values.dtypes import DType
 from .values.dtypes import get as dtype_of
 from .views import view_error
 
 if TYPE_CHECKING:
+    from .columns import Columns
     from .dynamic import Indirection
     from .layout import Layouts
     from .memory import Storage
-
-
-class NKIObject:
-    """Base class of configuration objects in kernels: keyword arguments become attributes."""
-
-    __slots__ = ()
-
-    def __init__(self, **kwargs: Any) -> None:
-        """Set each keyword argument as an attribute."""
-        for name, value in kwargs.items():
-            setattr(self, name, value)
-
-
-class DynamicSlice:
-    """`nl.ds(start, size)`: `size` elements from `start`, which may be an int or a register."""
-
-    __slots__ = ("size", "start")
-
-    def __init__(self, start: Any, size: int) -> None:
-        """Keep start and size."""
-        self.start = start
-        self.size = size
-
-    def __repr__(self) -> str:
-        return f"nl.ds({self.start}, {self.size})"
 
 
 class NkiTensor(NKIObject):
@@ -55,14 +34,30 @@ class NkiTensor(NKIObject):
     __slots__ = ("byte", "indirection", "layout", "layouts", "storage")
 
     def __init__(
-        self, storage: Storage, layout: Layout, byte: int, layouts: Layouts, indirection: Indirection | None = None
+        self,
+        shape: Sequence[int],
+        dtype: Any,
+        storage: Storage | None,
+        buffer: Any = MemoryRegion.sbuf,
+        name: str = "",
+        address: Any = None,
     ) -> None:
-        """Bind a layout to the allocation that holds it; `byte` is the lowest byte of the box in its partitions."""
-        self.storage = storage
-        self.layout = layout
-        self.byte = byte
-        self.layouts = layouts
-        self.indirection = indirection
+        """Bind a storage handle (`tensor.storage`) under another shape and dtype; kernels use `nl.ndarray` instead.
+
+        Args:
+            shape: positive ints; no more bytes than the storage has.
+            dtype: data type.
+            storage: a tensor's handle; None makes a placeholder for signatures, which no instruction takes.
+            buffer: memory region of a placeholder.
+            name: name of a placeholder.
+            address: as in `nl.ndarray` (API 0.7); that of the storage is kept.
+
+        Raises:
+            KernelError: the shape needs more bytes than the storage has.
+        """
+        from .handles import bind
+
+        bind(self, tuple(shape), dtype_of(dtype), storage, buffer, name, address)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -145,7 +140,7 @@ class NkiTensor(NKIObject):
             old.row_bytes,
             old.rows,
         )
-        return NkiTensor(self.storage, layout, self.byte - old.low + skip + layout.low, self.layouts, self.indirection)
+        return tensor_at(self.storage, layout, self.byte - old.low + skip + layout.low, self.layouts, self.indirection)
 
     def __getitem__(self, key: Any) -> NkiTensor:
         """View by ints, slices, `...` and `nl.ds`; on chip the partition dimension stays, and the view at least 2-D."""
@@ -153,7 +148,7 @@ class NkiTensor(NKIObject):
         shape, strides, on_chip = layout.shape, layout.strides, layout.space != HBM
         keys = key if type(key) is tuple else (key,)
         if len(keys) != len(shape):
-            keys = _expand(keys, len(shape), shape)
+            keys = expanded(keys, len(shape), shape)
         new_shape: list[int] = []
         new_strides: list[int] = []
         skip = partitions = 0
@@ -161,22 +156,22 @@ class NkiTensor(NKIObject):
             n, step = shape[d], 1
             if type(k) is slice:
                 if k.step is not None:
-                    step = _index(k.step, self, "step")
-                start = 0 if k.start is None else _bound(k.start, n, self)
-                stop = n if k.stop is None else _bound(k.stop, n, self)
+                    step = index_of(k.step, self, "step")
+                start = 0 if k.start is None else bound_of(k.start, n, self)
+                stop = n if k.stop is None else bound_of(k.stop, n, self)
                 kept = True
             elif type(k) is int:
                 start, kept = k + n if k < 0 else k, False
                 stop = start + 1
             elif k is Ellipsis:
-                return self[_expand(keys, len(shape), shape)]
+                return self[expanded(keys, len(shape), shape)]
             else:
-                dynamic = _dynamic(self, keys, d)
+                dynamic = dynamic_view(self, keys, d)
                 if dynamic is not None:
                     return dynamic
-                start, stop, kept = _other(k, n, self)
+                start, stop, kept = other_key(k, n, self)
             if not 0 <= start < stop <= n or step < 1:
-                raise _outside(self, d, k)
+                raise outside_error(self, d, k)
             if d == 0 and on_chip:
                 partitions = start
                 if step != 1 and stop - start > 1:
@@ -224,7 +219,7 @@ class NkiTensor(NKIObject):
         dim = views.normal_dim(dim, self.ndim, "select")
         if isinstance(index, int):
             if not 0 <= index < self.shape[dim]:
-                raise _outside(self, dim, index)
+                raise outside_error(self, dim, index)
             self._not_partition(dim, "select")
             shape, strides = self.shape, self.strides
             skip = index * strides[dim] * self.layout.itemsize
@@ -241,7 +236,7 @@ class NkiTensor(NKIObject):
 
     def indirect(self, index: NkiTensor, num_elem: int | None = None) -> NkiTensor:
         """Tensor indirection along the free dimension (NeuronCore-v4 and later)."""
-        from .dynamic import indirect
+        from .columns import indirect
 
         return indirect(self, index, num_elem)
 
@@ -427,56 +422,17 @@ class NkiTensor(NKIObject):
             )
 
 
-def _expand(keys: tuple[Any, ...], ndim: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Keys for every dimension: `...` and missing ones become full slices."""
-    dots = [i for i, k in enumerate(keys) if k is Ellipsis]
-    given = len(keys) - len(dots)
-    if len(dots) > 1 or given > ndim:
-        raise view_error(
-            f"{given} indices for a tensor of shape {shape}", rule="one index for each dimension, one `...`"
-        )
-    fill = (slice(None),) * (ndim - given)
-    return keys[: dots[0]] + fill + keys[dots[0] + 1 :] if dots else keys + fill
+_new = object.__new__
 
 
-def _bound(value: Any, n: int, tensor: NkiTensor) -> int:
-    bound: int = value if type(value) is int else _index(value, tensor, "bound")
-    return bound + n if bound < 0 else bound
-
-
-def _index(value: Any, tensor: NkiTensor, what: str) -> int:
-    try:
-        return int(value.__index__())
-    except AttributeError:
-        raise view_error(
-            f"slice {what} {value!r} of {tensor!r}",
-            rule="slices have int bounds",
-            fix="use nl.ds(register, size) for a start that is known only on the device",
-        ) from None
-
-
-def _dynamic(tensor: NkiTensor, keys: tuple[Any, ...], dim: int) -> NkiTensor | None:
-    from .dynamic import dynamic_index
-
-    return dynamic_index(tensor, keys, dim)
-
-
-def _other(key: Any, n: int, tensor: NkiTensor) -> tuple[int, int, bool]:
-    if isinstance(key, DynamicSlice):
-        start = _index(key.start, tensor, "start")
-        return start, start + key.size, True
-    if hasattr(key, "__index__"):
-        start = int(key.__index__())
-        start = start + n if start < 0 else start
-        return start, start + 1, False
-    raise view_error(f"index {key!r} of {tensor!r}", rule="indices are ints, slices, `...` and nl.ds(start, size)")
-
-
-def _outside(tensor: NkiTensor, dim: int, key: Any) -> Exception:
-    shown = f"{key.start}:{key.stop}:{key.step}".removesuffix(":None") if isinstance(key, slice) else repr(key)
-    return view_error(
-        f"index {shown.replace('None', '')} is outside dimension {dim} of {tensor!r}",
-        values=f"dimension {dim} has {tensor.shape[dim]} elements",
-        rule="0 <= start < stop <= size and step >= 1",
-        fix="clamp the last tile: stop = min(stop, size)",
-    )
+def tensor_at(
+    storage: Storage, layout: Layout, byte: int, layouts: Layouts, indirection: Indirection | Columns | None = None
+) -> NkiTensor:
+    """The view of an allocation by a layout; `byte` is the lowest byte of its box in the partitions of its home."""
+    tensor = _new(NkiTensor)
+    tensor.storage = storage
+    tensor.layout = layout
+    tensor.byte = byte
+    tensor.layouts = layouts
+    tensor.indirection = indirection
+    return tensor

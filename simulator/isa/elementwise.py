@@ -31,7 +31,7 @@ def _copy_rules(check: Check) -> None:
 
 _TENSOR_COPY = Instruction(
     "tensor_copy",
-    (dst(), Operand("src")),
+    (dst(columns=True), Operand("src", columns=True)),
     lambda step: cast.tensor_copy(step[1], step.out()),
     options=("engine",),
     engines=_ANY,
@@ -107,7 +107,7 @@ def _tensor_tensor(step: Step) -> np.ndarray:
 
 _TENSOR_TENSOR = Instruction(
     "tensor_tensor",
-    (dst(), Operand("data1"), Operand("data2")),
+    (dst(columns=True), Operand("data1", columns=True), Operand("data2")),
     _tensor_tensor,
     options=("op", "engine"),
     engines=("vector", "gpsimd"),
@@ -201,8 +201,8 @@ def _tensor_scalar(step: Step) -> np.ndarray:
 _TENSOR_SCALAR = Instruction(
     "tensor_scalar",
     (
-        dst(),
-        Operand("data"),
+        dst(columns=True),
+        Operand("data", columns=True),
         Operand("operand0", number=True, optional=True, vector=True),
         Operand("operand1", number=True, optional=True, vector=True),
     ),
@@ -302,7 +302,11 @@ def _one_in_psum(check: Check) -> None:
 
 _TENSOR_COPY_PREDICATED = Instruction(
     "tensor_copy_predicated",
-    (dst(), Operand("src", number=True), Operand("predicate", dtypes=("uint8", "uint16", "uint32"))),
+    (
+        dst(columns=True),
+        Operand("src", number=True),
+        Operand("predicate", dtypes=("uint8", "uint16", "uint32"), columns=True),
+    ),
     lambda step: select.tensor_copy_predicated(step[0], step[1], step[2], step.out(), reverse_pred=step.options[0]),
     options=("reverse_pred",),
     engines=("vector",),

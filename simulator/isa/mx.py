@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import columns
 from ..check import Check
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Partial, Step, dst, issue
@@ -32,6 +33,7 @@ def _matmul_rules(check: Check) -> None:
     if (out.partitions, out.per_partition) != (m, n):
         check.fail("shape", f"dst is {out.partitions} x {out.per_partition}", rule=f"the product is {m} x {n}")
     _scales(check)
+    columns.matmul_rules(check)
     position, size = check.option("tile_position"), check.option("tile_size")
     if size and (size[1] != 128 or size[0] not in (32, 64, 128) or k > size[0]):
         check.fail("limit", f"tile_size={size}", rule="rows of 32, 64 or 128 that hold K; 128 columns")
@@ -68,11 +70,11 @@ def _matmul(step: Step) -> np.ndarray:
 _NC_MATMUL_MX = Instruction(
     "nc_matmul_mx",
     (
-        dst(spaces=(PSUM,), dtypes=("float32", "bfloat16")),
-        Operand("stationary", spaces=(SBUF,), dtypes=_X4),
-        Operand("moving", spaces=(SBUF,), dtypes=_X4),
-        Operand("stationary_scale", spaces=(SBUF,), dtypes=_SCALE),
-        Operand("moving_scale", spaces=(SBUF,), dtypes=_SCALE),
+        dst(spaces=(PSUM,), dtypes=("float32", "bfloat16"), columns=True),
+        Operand("stationary", spaces=(SBUF,), dtypes=_X4, columns=True),
+        Operand("moving", spaces=(SBUF,), dtypes=_X4, columns=True),
+        Operand("stationary_scale", spaces=(SBUF,), dtypes=_SCALE, columns=True),
+        Operand("moving_scale", spaces=(SBUF,), dtypes=_SCALE, columns=True),
     ),
     _matmul,
     options=("accumulate", "tile_position", "tile_size"),

@@ -293,8 +293,8 @@ def _exponential(step: Step) -> Any:
 _EXPONENTIAL = Instruction(
     "exponential",
     (
-        dst(),
-        Operand("src"),
+        dst(columns=True),
+        Operand("src", columns=True),
         Operand("max_value", number=True, vector=True),
         Operand("reduce_init", number=True, vector=True),
         _RESULT,

@@ -57,7 +57,7 @@ def _reduce_rules(check: Check) -> None:
 
 _TENSOR_REDUCE = Instruction(
     "tensor_reduce",
-    (dst(), Operand("data")),
+    (dst(columns=True), Operand("data", columns=True)),
     lambda step: reduce.tensor_reduce(step[1], step.options[0], step.options[1], step.out(), negate=step.options[2]),
     options=("op", "axis", "negate"),
     engines=("vector",),
@@ -156,8 +156,8 @@ def _scalar_reduce(step: Step) -> Any:
 _TENSOR_SCALAR_REDUCE = Instruction(
     "tensor_scalar_reduce",
     (
-        dst(),
-        Operand("data"),
+        dst(columns=True),
+        Operand("data", columns=True),
         Operand("operand0", number=True, optional=True, vector=True),
         Operand("reduce_init", number=True, optional=True, vector=True),
         _RESULT,
@@ -235,8 +235,8 @@ def _cumulative(step: Step) -> np.ndarray:
 _TENSOR_SCALAR_CUMULATIVE = Instruction(
     "tensor_scalar_cumulative",
     (
-        dst(dtypes=_NO_INT32),
-        Operand("src", dtypes=_NO_INT32),
+        dst(dtypes=_NO_INT32, columns=True),
+        Operand("src", dtypes=_NO_INT32, columns=True),
         Operand("imm0", number=True, vector=True),
         Operand("imm1", number=True, optional=True, vector=True),
     ),

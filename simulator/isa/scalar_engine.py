@@ -92,8 +92,8 @@ def _results(value: Any) -> Any:
 
 def _operands(*more: Operand) -> tuple[Operand, ...]:
     return (
-        dst(),
-        Operand("data"),
+        dst(columns=True),
+        Operand("data", columns=True),
         *more,
         Operand("reduce_res", write=True, optional=True, vector=True),
     )

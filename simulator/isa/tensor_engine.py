@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import columns
 from ..check import Check
+from ..columns import Columns
 from ..constants import engine as engines
 from ..constants import matmul_perf_mode
 from ..context import Context
@@ -28,10 +30,10 @@ def _matmul_rules(check: Check) -> None:
     stationary, moving, out = check["stationary"].layout, check["moving"].layout, check["dst"].layout
     tensor = check.context.hardware.tensor
     double = check.option("perf_mode") == matmul_perf_mode.double_row
-    rows, columns = _tiling(check)
+    rows, array_columns = _tiling(check)
     k, m, n = stationary.partitions, stationary.per_partition, moving.per_partition
     if double:
-        _double_row(check)
+        _double_row(check, array_columns)
         m, n = m // 2, n // 2
     if moving.partitions != k:
         check.fail(
@@ -40,12 +42,12 @@ def _matmul_rules(check: Check) -> None:
             rule="both have the contraction dimension on their partitions",
             fix="transpose an operand (nisa.nc_transpose) or slice both to the same K",
         )
-    if k > rows or m > columns:
+    if k > rows or m > array_columns:
         check.fail(
             "limit",
             f"the stationary tile is {k} x {m}",
-            rule=f"at most {rows} partitions and {columns} elements per partition",
-            fix=f"tile M by {columns} (nl.tile_size.gemm_stationary_fmax) and K by {rows}",
+            rule=f"at most {rows} partitions and {array_columns} elements per partition",
+            fix=f"tile M by {array_columns} (nl.tile_size.gemm_stationary_fmax) and K by {rows}",
         )
     most = tensor.moving_max_fp32 if out.itemsize == 4 else tensor.moving_max_16bit
     if n > most:
@@ -63,6 +65,7 @@ def _matmul_rules(check: Check) -> None:
             rule="dst has the free size of stationary on partitions and that of moving per partition",
         )
     _matmul_dtypes(check)
+    columns.matmul_rules(check)
     check.partitions, check.elements, check.stationary = k, n, m
     check.flops = 2 * k * m * n * (2 if double else 1)
     passes = stationary.dtype == "float32" and not (check.option("onezero")[0] or check.option("onezero")[1])
@@ -93,8 +96,10 @@ def _tiling(check: Check) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _double_row(check: Check) -> None:
+def _double_row(check: Check, array_columns: int) -> None:
     check.flags.add("double_row")
+    if array_columns < check.context.hardware.tensor.columns:
+        check.fail("argument", "perf_mode=double_row with column tiling", rule="one of the two")
     if check.generation < 3:
         check.fail("target", "perf_mode=double_row is not on trn1", rule="needs trn2 or newer")
     for name in ("stationary", "moving"):
@@ -147,18 +152,35 @@ def accumulation_of(
     if started is None:
         raise TypeError("a matmul writes PSUM")
     accumulate = options[0]
+    if isinstance(tile.indirection, Columns):
+        return _accumulation_of_columns(context, tile, tile.indirection, accumulate, site)
     state = NOTHING if accumulate is False else started.state_of(layout, byte)
     if accumulate is True and state != ALL:
-        context.report(
-            "accumulate-undefined",
-            f"nc_matmul with accumulate=True adds to a PSUM tile that no matmul has started (allocated at "
-            f"{context.location(storage.site)})",
-            site,
-        )
+        _report_undefined(context, tile, site)
         state = ALL
     before = started.mask(layout, byte).copy() if state not in (NOTHING, ALL) else None
     started.mark(layout, byte)
     return (FLAG["accumulate"] if state else 0), (state, before)
+
+
+def _accumulation_of_columns(
+    context: Context, tile: NkiTensor, view: Columns, accumulate: bool | None, site: int
+) -> tuple[int, Any]:
+    if not context.values:
+        return (FLAG["accumulate"] if accumulate else 0), (NOTHING, None)
+    before, whole = columns.accumulation(context, tile, view, accumulate, site)
+    if accumulate is True and not whole:
+        _report_undefined(context, tile, site)
+    return (FLAG["accumulate"] if before.any() else 0), (ALL, before)
+
+
+def _report_undefined(context: Context, tile: NkiTensor, site: int) -> None:
+    context.report(
+        "accumulate-undefined",
+        f"nc_matmul with accumulate=True adds to a PSUM tile that no matmul has started (allocated at "
+        f"{context.location(tile.storage.site)})",
+        site,
+    )
 
 
 def _crosses(tile: NkiTensor, bank: int) -> None:
@@ -195,9 +217,9 @@ def _matmul_value(step: Step) -> np.ndarray:
 _NC_MATMUL = Instruction(
     "nc_matmul",
     (
-        dst(spaces=(PSUM,)),
-        Operand("stationary", spaces=(SBUF,), dtypes=_FLOATS),
-        Operand("moving", spaces=(SBUF,), dtypes=_FLOATS),
+        dst(spaces=(PSUM,), columns=True),
+        Operand("stationary", spaces=(SBUF,), dtypes=_FLOATS, columns=True),
+        Operand("moving", spaces=(SBUF,), dtypes=_FLOATS, columns=True),
     ),
     _matmul_value,
     options=("accumulate", "is_transpose", "perf_mode", "onezero", "tile_position", "tile_size"),
