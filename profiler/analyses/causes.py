@@ -67,11 +67,20 @@ def _producers(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
     of = producers(p).select(
         in_table="table", in_id="id", done="end_ts", producer="by", cause_file="file", cause_line="line"
     )
-    flows = p.rows("Flow").filter(pl.col("out_table") == "Instruction").select("in_table", "in_id", id="out_id")
+    flows = _into_instructions(p)
     met = flows.join(gaps.select("id", "start_ts", "end_ts"), on="id").join(of, on=["in_table", "in_id"])
     inside = met.filter((pl.col("done") > pl.col("start_ts")) & (pl.col("done") <= pl.col("end_ts")))
     last = inside.sort("done").unique("id", keep="last", maintain_order=True)
     return last.select("id", "producer", "cause_file", "cause_line", by_dma=pl.col("in_table") != "Instruction")
+
+
+def _into_instructions(p: Profile) -> pl.DataFrame:
+    """Dependences of instructions: in_table, in_id, id. A trigger waits for what its transfer needs."""
+    flows = p.rows("Flow").select("in_table", "in_id", "out_table", "out_id")
+    own = flows.filter(pl.col("out_table") == "Instruction").select("in_table", "in_id", id="out_id")
+    issued = p.rows("DmaPacketAggregated").select(out_id="id", id="instruction_id").drop_nulls()
+    moved = flows.filter(pl.col("out_table") != "Instruction").join(issued, on="out_id")
+    return pl.concat([own, moved.select("in_table", "in_id", "id")])
 
 
 def _waits(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:

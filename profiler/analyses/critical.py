@@ -44,9 +44,9 @@ def _before(p: Profile, nodes: pl.DataFrame) -> NDArray[np.int64]:
     times = nodes.select("node", "start_ts", "end_ts")
     sources = times.select(source="node", source_start="start_ts", source_end="end_ts")
     met = pairs.join(times, on="node").join(sources, on="source").filter(pl.col("source_start") < pl.col("start_ts"))
-    last = met.sort("source_end").unique("node", keep="last", maintain_order=True)
+    last = met.select("node", "source", "source_end").sort("source_end", maintain_order=True)
     before = np.arange(nodes.height, dtype=np.int64)
-    before[last["node"].to_numpy()] = last["source"].to_numpy()
+    before[last["node"].to_numpy()] = last["source"].to_numpy()  # of several for one node the last stays
     return before
 
 
@@ -72,12 +72,9 @@ def _issued(p: Profile, key: pl.DataFrame) -> pl.DataFrame:
     return moved.join(issuer, on="instruction_id").select("node", "source")
 
 
-def _chain(before: NDArray[np.int64], last: int) -> NDArray[np.int64]:
-    """All nodes from `last` back to the start, by pointer doubling: log2(length) passes instead of one step a node."""
-    found = np.array([last], dtype=np.int64)
-    jump = before
-    while True:
-        grown = np.unique(np.concatenate([found, jump[found]]))
-        if grown.size == found.size:
-            return grown
-        found, jump = grown, jump[jump]
+def _chain(before: NDArray[np.int64], last: int) -> list[int]:
+    """All nodes from `last` back to the start; every step depends on the one before it."""
+    earlier, chain = before.tolist(), [last]
+    while earlier[chain[-1]] != chain[-1]:
+        chain.append(earlier[chain[-1]])
+    return chain

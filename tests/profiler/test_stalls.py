@@ -70,6 +70,14 @@ def test_a_gap_is_blamed_on_what_ended_in_it(chain: Profile) -> None:
     assert chain.stalls().by_line.row(0) == ("k.py", 2, 220.0, 1)
 
 
+def test_a_trigger_waits_for_what_its_transfer_needs() -> None:
+    rows = [op(1, 0, 10, "Sync", 1), op(2, 0, 900, "Vector", 2), op(3, 941, 978, "Sync", 3, opcode="DMA_DIRECT2D")]
+    store = dma(7, 1600, 1800, 3)
+    p = run(rows, 1800, Flow=flows((2, 7), sink="DmaPacketAggregated"), DmaPacketAggregated=store)
+    (gap,) = p.stalls().gaps.filter(engine="Sync", line=3).to_dicts()
+    assert (gap["cause"], gap["by"], gap["cause_line"]) == ("dependence", "Vector", 2)
+
+
 def test_before_first_and_after_last_are_idle_not_stalled(chain: Profile) -> None:
     found = chain.stalls()
     tensor = dict(found.rows.filter(engine="Tensor").select("cause", "stall_ns").iter_rows())
