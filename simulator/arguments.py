@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,23 @@ def mapped(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value)
 
 
+@dataclass(frozen=True, slots=True)
+class PerRank:
+    """An argument that differs between ranks: `values[r]` is that of rank r."""
+
+    values: tuple[Any, ...]
+
+
+def per_rank(values: Iterable[Any]) -> PerRank:
+    """Wrap one value for each rank, to be passed where a kernel takes an argument: `per_rank([x0, x1])`."""
+    return PerRank(tuple(values))
+
+
+def copied(value: Any) -> Any:
+    """The same tensors in new tuples, lists and dicts."""
+    return mapped(lambda leaf: leaf, value)
+
+
 @dataclass(slots=True)
 class Input:
     """One array argument: the caller's object, the tensor that stands for it, and the parameter's name."""
@@ -48,17 +65,33 @@ class Input:
 
 @dataclass(slots=True)
 class Arguments:
-    """The arguments of one run: makes the tensors, and brings results and updates back."""
+    """The arguments of one rank: makes the tensors, and brings results and updates back.
+
+    An array that all ranks get is a tensor of each; the caller's array takes the updates of rank 0.
+    """
 
     context: Context
     site: int
     mutable: frozenset[str] = frozenset()
+    rank: int = 0
     inputs: list[Input] = field(default_factory=list)
     torch: bool = False
 
     def enter(self, name: str, value: Any) -> Any:
         """An argument as the kernel gets it: arrays become HBM tensors, everything else passes."""
-        return mapped(lambda leaf: self._leaf(name, leaf), value)
+        return mapped(lambda leaf: mapped(lambda own: self._leaf(name, own), self._mine(name, leaf)), value)
+
+    def _mine(self, name: str, value: Any) -> Any:
+        if not isinstance(value, PerRank):
+            return value
+        ranks = self.context.sim.ranks
+        if len(value.values) != ranks:
+            raise UsageError(
+                f"argument {name}: per_rank with {len(value.values)} values for {ranks} ranks",
+                rule="one value for each rank",
+                fix=f"simulate with Sim(ranks={len(value.values)})",
+            )
+        return value.values[self.rank]
 
     def _leaf(self, name: str, value: Any) -> Any:
         for known in self.inputs:
@@ -119,11 +152,12 @@ class Arguments:
             )
         return stored_array(value, values=self.context.values)
 
-    def update(self) -> None:
-        """Copy what the kernel wrote into its inputs to the caller's arrays."""
+    def update(self, done: set[int]) -> None:
+        """Copy what the kernel wrote into its inputs to the caller's arrays, but for those in `done` (by id)."""
         for entry in self.inputs:
-            if not entry.tensor.storage.guard or not self.context.values:
+            if not entry.tensor.storage.guard or not self.context.values or id(entry.given) in done:
                 continue
+            done.add(id(entry.given))
             array = stored_array(entry.tensor, values=True)
             if is_torch(entry.given):
                 from .torch_arrays import write_back

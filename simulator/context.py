@@ -24,6 +24,7 @@ from .values.dtypes import DType
 
 if TYPE_CHECKING:
     from .instruction import Plan
+    from .team import Team
 
 CURRENT: ContextVar[Context | None] = ContextVar("nkilab_simulation", default=None)
 
@@ -32,44 +33,73 @@ class Context:
     """Everything one core's program reads and writes while it runs.
 
     `plans` holds the checked shape of every instruction met so far, `accumulators` the engines' reduction registers.
+    Plans, layouts and the trace's tensors are those of the whole simulation, `shared` (tensors in shared HBM, by where
+    they are allocated) of the cores of one rank. `joined` are tensors that another core has made. `scattered` (rows by
+    run-time indices) and `digests` (of written values) belong to accesses of shared HBM, by instruction and operand.
     """
 
     __slots__ = (
         "accumulators",
         "core",
         "cores",
+        "digests",
         "findings",
         "generation",
         "generators",
         "hardware",
+        "joined",
         "layouts",
         "memory",
+        "occurrences",
         "plans",
         "precise",
+        "prepared",
         "rank",
         "reported",
+        "scattered",
+        "shared",
         "sim",
         "sources",
+        "team",
         "trace",
         "values",
     )
 
-    def __init__(self, sim: Sim, hardware: Hardware, sources: Sources, *, rank: int = 0, core: int = 0) -> None:
+    def __init__(
+        self,
+        sim: Sim,
+        hardware: Hardware,
+        sources: Sources,
+        team: Team,
+        *,
+        rank: int = 0,
+        core: int = 0,
+        cores: int = 1,
+        first: Context | None = None,
+    ) -> None:
+        """Make the context of a program; `first` is that of the simulation's first program, None for itself."""
         self.sim = sim
         self.hardware = hardware
         self.generation = hardware.generation
-        self.layouts = Layouts()
+        self.layouts = first.layouts if first else Layouts()
         self.memory = Memory(hardware, self.layouts, sim.precise)
         self.sources = sources
-        self.trace = Recorder(rank, core)
-        self.plans: dict[tuple[object, ...], Plan] = {}
+        self.team = team
+        self.trace = Recorder(rank, core, first.trace.shapes, first.trace.tensors) if first else Recorder(rank, core)
+        self.plans: dict[tuple[object, ...], Plan] = first.plans if first else {}
         self.findings: list[Finding] = []
         self.reported: set[tuple[object, ...]] = set()
         self.values = sim.values
         self.precise = sim.precise
         self.rank = rank
         self.core = core
-        self.cores = 1
+        self.cores = cores
+        self.shared: dict[tuple[object, ...], NkiTensor] = {}
+        self.occurrences: dict[tuple[object, ...], int] = {}
+        self.joined: set[int] = set()
+        self.scattered: dict[tuple[int, int], np.ndarray] = {}
+        self.digests: dict[tuple[int, int], int] = {}
+        self.prepared: Any = None
         self.accumulators: dict[str, np.ndarray] = {}
         self.generators: dict[str, np.ndarray] = {}
 
@@ -85,13 +115,47 @@ class Context:
         site: int | None = None,
     ) -> NkiTensor:
         """A new tensor, uninitialised; its row in the trace is made here. `site` is by default the user's line."""
+        key: tuple[object, ...] | None = None
         if site is None:
-            site = self.sources.place(sys._getframe(1), []).site  # noqa: SLF001 (the fastest way to the caller)
+            place = self.sources.place(sys._getframe(1), [])  # noqa: SLF001 (the fastest way to the caller)
+            site = place.site
+            if self.cores > 1 and region is MemoryRegion.shared_hbm and kind == "internal":
+                key = self._shared_key(shape, dtype, name, place.stack)
+                known = self.shared.get(key)
+                if known is not None:
+                    self.joined.add(known.storage.id)
+                    return self._same(known, shape, dtype)
         tensors = self.trace.tensors
         storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, site)
         storage.name = name
-        tensors.append((storage.space, dtype, storage.rows, storage.row_bytes, storage.address, kind, site, name))
-        return tensor_at(storage, layout, byte, self.layouts)
+        sizes = (storage.rows, storage.row_bytes, storage.address)
+        tensors.append((storage.space, dtype, *sizes, kind, site, name, self.rank, self.core))
+        tensor = tensor_at(storage, layout, byte, self.layouts)
+        if key is not None:
+            storage.guard = []
+            self.shared[key] = tensor
+        return tensor
+
+    def _shared_key(self, shape: tuple[int, ...], dtype: DType, name: str, stack: int) -> tuple[object, ...]:
+        """What a tensor in shared HBM is known by to the other core: its name, else its line; and how many came before.
+
+        The cores run one program, so the n-th allocation of one core is the n-th of the other.
+        """
+        key: tuple[object, ...] = (name,) if name else (stack, shape, dtype)
+        count = self.occurrences[key] = self.occurrences.get(key, 0) + 1
+        return (*key, count)
+
+    def _same(self, known: NkiTensor, shape: tuple[int, ...], dtype: DType) -> NkiTensor:
+        if known.shape == shape and known.dtype == dtype:
+            return known
+        raise KernelError(
+            "control-flow",
+            f"the cores allocate {known.name!r} in shared HBM differently",
+            values=f"{dtype}{list(shape)} on core {self.core}, {known.dtype}{list(known.shape)} on another",
+            rule="a tensor in shared HBM is one tensor, which every core of the logical NeuronCore allocates alike",
+            source="Using Logical Neuron Cores (LNC), Final Notes",
+            fix="give all cores the same shape and slice it by nl.program_id(0), or use nl.private_hbm",
+        )
 
     def mark_outputs(self, returned: Any) -> None:
         """Note which allocations the kernel returned."""

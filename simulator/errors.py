@@ -24,6 +24,7 @@ ERROR_CODES = (
     "target",
     "view",
     "control-flow",
+    "deadlock",
 )
 OURS = str(Path(__file__).resolve().parent)
 

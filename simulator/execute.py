@@ -10,15 +10,24 @@ from typing import Any
 from nkilab.errors import UsageError
 from nkilab.hardware import Hardware
 
-from .arguments import Arguments
+from .arguments import Arguments, copied
 from .context import CURRENT, Context
-from .errors import FindingsError, KernelError, UnsupportedError, trimmed
+from .errors import FindingsError, KernelError, trimmed
 from .findings import Finding
-from .finish import check_capacity, check_input_writes, check_outputs
+from .finish import (
+    check_capacity,
+    check_input_writes,
+    check_outputs,
+    check_prepared,
+    check_returned,
+    gathered,
+)
 from .jit import Kernel, as_kernel
+from .races import check_races
 from .sim import Sim
 from .source import Sources
-from .trace import Trace
+from .team import Team
+from .trace import Trace, merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,8 @@ def execute(
 
     Args:
         kernel: a function, decorated with `nki.jit` or not.
-        args: positional arguments: NumPy arrays or torch tensors become HBM tensors, anything else passes.
+        args: positional arguments: NumPy arrays or torch tensors become HBM tensors, anything else passes. Every rank
+            gets its own copy; a `PerRank` gives each rank another value.
         kwargs: keyword arguments.
         sim: options; by default `Sim()`.
         mutates: parameters that the kernel is meant to write, besides those annotated as `mutable_tensor`.
@@ -77,44 +87,84 @@ def execute(
     __tracebackhide__ = True
     handle = as_kernel(kernel)
     options = (sim or Sim()).resolved()
-    if options.ranks > 1 or handle.lnc > 1:
-        raise UnsupportedError(
-            f"{handle.name} on {options.ranks} ranks with {handle.lnc} cores each",
-            rule="this simulator runs one rank with one core",
-            fix="call the kernel without [2] and with Sim(ranks=1)",
-            where=handle.definition,
-        )
-    context = Context(options, _hardware(options), Sources(_enter.__code__))
-    token = CURRENT.set(context)
+    hardware = _hardware(options)
+    _check_cores(handle, hardware)
+    team = Team()
+    sources = Sources(_enter.__code__)
+    first: Context | None = None
+    for rank in range(options.ranks):
+        for core in range(handle.lnc):
+            context = Context(options, hardware, sources, team, rank=rank, core=core, cores=handle.lnc, first=first)
+            first = first or context
+            if core:
+                context.shared = team.programs[rank, 0].context.shared
+            team.add(context)
     try:
-        return _run(context, handle, args, kwargs, frozenset(mutates))
+        return _run(team, handle, args, kwargs, frozenset(mutates))
     except KernelError as error:
         raise error.with_traceback(trimmed(error.__traceback__)) from None
-    finally:
-        CURRENT.reset(token)
+
+
+def _check_cores(kernel: Kernel, hardware: Hardware) -> None:
+    if kernel.lnc > hardware.hbm.cores:
+        raise KernelError(
+            "target",
+            f"{kernel.name}[{kernel.lnc}] on {hardware.name}",
+            rule=f"a logical NeuronCore of {hardware.name} has {hardware.hbm.cores} core",
+            source="Logical NeuronCore configuration; nki.isa.core_barrier",
+            fix="call the kernel without [2], or simulate a trn2 or trn3",
+            where=kernel.definition,
+        )
 
 
 def _run(
-    context: Context, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], mutates: frozenset[str]
+    team: Team, kernel: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any], mutates: frozenset[str]
 ) -> Execution:
     __tracebackhide__ = True
     code = kernel.code
-    arguments = Arguments(context, context.sources.site(code, code.co_firstlineno), kernel.mutable | mutates)
     positional, named = _bound(kernel, args, kwargs)
-    entered = [arguments.enter(name, value) for name, value in positional]
-    keywords = {name: arguments.enter(name, value) for name, value in named.items()}
-    returned = _enter(kernel.function, entered, keywords)
-    outputs = arguments.leave(returned)
-    context.mark_outputs(returned)
-    trace = context.trace.columns(context.sources)
-    check_capacity(context, trace)
-    check_input_writes(context, returned, arguments)
-    check_outputs(context, returned, outputs, arguments, kernel.definition)
-    arguments.update()
-    findings = tuple(context.findings)
-    if findings and context.sim.on_finding == "raise":
+    contexts = [program.context for program in team.programs.values()]
+    first = contexts[0]
+    site = first.sources.site(code, code.co_firstlineno)
+    ranks = [
+        Arguments(context, site, kernel.mutable | mutates, context.rank) for context in contexts if context.core == 0
+    ]
+    entered = [([a.enter(name, value) for name, value in positional], _entered(a, named)) for a in ranks]
+
+    def body(context: Context) -> Any:
+        __tracebackhide__ = True
+        values, keywords = copied(entered[context.rank]) if context.cores > 1 else entered[context.rank]
+        token = CURRENT.set(context)
+        try:
+            returned = _enter(kernel.function, values, keywords)
+            check_prepared(context)
+            return returned
+        finally:
+            CURRENT.reset(token)
+
+    returned = team.run(body)
+    results = [returned[arguments.rank, 0] for arguments in ranks]
+    outputs = tuple(arguments.leave(result) for arguments, result in zip(ranks, results, strict=True))
+    first.mark_outputs(results)
+    trace = merged([context.trace for context in contexts], first.sources, team.parts)
+    races = check_races(team)
+    for context in contexts:
+        check_capacity(context, trace)
+    for arguments, result, output in zip(ranks, results, outputs, strict=True):
+        check_returned(kernel, [returned[arguments.rank, core] for core in range(kernel.lnc)])
+        check_input_writes(arguments.context, result, arguments)
+        check_outputs(arguments.context, result, output, arguments, kernel.definition)
+    updated: set[int] = set()
+    for arguments in ranks:
+        arguments.update(updated)
+    findings = gathered(contexts, races)
+    if findings and first.sim.on_finding == "raise":
         raise FindingsError(findings)
-    return Execution((outputs,), trace, findings, context.sim, arguments.torch)
+    return Execution(outputs, trace, findings, first.sim, any(arguments.torch for arguments in ranks))
+
+
+def _entered(arguments: Arguments, named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arguments.enter(name, value) for name, value in named.items()}
 
 
 def _enter(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:

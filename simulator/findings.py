@@ -38,6 +38,11 @@ CODES: Mapping[str, FindingCode] = MappingProxyType(
             "a live value was overwritten through another tensor at the same explicit address",
             "give the tensors addresses that do not overlap, or use the first value before the second is written",
         ),
+        "race": FindingCode(
+            "error",
+            "two cores use the same bytes of shared HBM, one of them writing, and nothing orders them",
+            "put a nisa.core_barrier on the tensor between the two, or let each core use its own part",
+        ),
         "undeclared-input-write": FindingCode(
             "error",
             "the kernel writes into an input that is not declared mutable",

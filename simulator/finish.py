@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from nkilab.errors import Location
 from .arguments import Arguments
 from .context import Context, leaves
 from .errors import KernelError
-from .findings import finding
+from .findings import Finding, finding
+from .jit import Kernel
 from .layout import PSUM, SBUF, SPACE_NAMES
 from .tensor import NkiTensor
 from .trace import Trace
@@ -27,7 +29,7 @@ def check_capacity(context: Context, trace: Trace) -> None:
         KernelError: PSUM overflows (it is not spilled).
     """
     for space in (SBUF, PSUM):
-        found = _peak(trace, space)
+        found = _peak(trace, space, context.rank, context.core)
         if found is None:
             continue
         live, row, holders = found
@@ -50,11 +52,12 @@ def check_capacity(context: Context, trace: Trace) -> None:
         context.findings.append(finding("sbuf-over-capacity", message, where, rank=context.rank, core=context.core))
 
 
-def _peak(trace: Trace, space: int) -> tuple[int, int, np.ndarray] | None:
-    """Most live bytes per partition, the first instruction where they are, and the tensors that hold them."""
+def _peak(trace: Trace, space: int, rank: int, core: int) -> tuple[int, int, np.ndarray] | None:
+    """Most live bytes per partition of a core, the first instruction where they are, and the tensors that hold them."""
     tensors, accesses = trace.tables["tensors"], trace.tables["accesses"]
     rows = len(trace)
     chosen = (tensors["space"] == space) & (tensors["address"] < 0)
+    chosen &= (tensors["rank"] == rank) & (tensors["core"] == core)
     first = np.full(len(chosen), rows)
     last = np.full(len(chosen), -1)
     np.minimum.at(first, accesses["tensor"], accesses["instruction"])
@@ -140,6 +143,65 @@ def _output_message(
 def _floats(tensor: NkiTensor) -> np.ndarray:
     array = tensor.storage.array(tensor.layout, tensor.byte)
     return float32(array) if array.dtype.kind in "fV" else array
+
+
+def check_prepared(context: Context) -> None:
+    """The program ends: what it prepared must have been triggered.
+
+    Raises:
+        KernelError: a collective was prepared and never triggered.
+    """
+    if context.prepared is not None:
+        raise KernelError(
+            "argument",
+            f"{context.prepared.api}_prepare without its trigger",
+            rule="exactly one trigger for each prepare",
+            source=f"{context.prepared.api}_prepare",
+            fix=f"call {context.prepared.api}_trigger with what prepare returned",
+            where=context.prepared.where,
+        )
+
+
+def check_returned(kernel: Kernel, returned: Sequence[Any]) -> None:
+    """The cores of a rank return the same tensors; a core may also return nothing.
+
+    Raises:
+        KernelError: they return different tensors.
+    """
+    first = leaves(returned[0])
+    for core, other in enumerate(returned[1:], 1):
+        if other is None:
+            continue
+        theirs = leaves(other)
+        pairs = list(zip(first, theirs, strict=False))
+        if len(first) == len(theirs) and all(_same(a, b) for a, b in pairs):
+            continue
+        different = next(((a, b) for a, b in pairs if not _same(a, b)), (returned[0], other))
+        raise KernelError(
+            "control-flow",
+            f"{kernel.name}[{kernel.lnc}] returns different tensors on its cores",
+            values=f"core 0: {different[0]!r}, core {core}: {different[1]!r}",
+            rule="the cores run one program, and its results are tensors in shared HBM that both have",
+            source="Using Logical Neuron Cores (LNC), Final Notes",
+            fix="allocate each result once for all cores, outside of branches on nl.program_id, in nl.shared_hbm",
+            where=kernel.definition,
+        )
+
+
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, NkiTensor) and isinstance(b, NkiTensor):
+        return a.storage is b.storage and a.layout is b.layout and a.byte == b.byte
+    return not isinstance(a, NkiTensor) and not isinstance(b, NkiTensor)
+
+
+def gathered(contexts: Sequence[Context], races: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings of all programs, each once; a read that a race explains is not told as uninitialised too."""
+    racing = {race.where for race in races}
+    found: dict[tuple[object, ...], Finding] = {}
+    for each in (*races, *(item for context in contexts for item in context.findings)):
+        if each.code != "uninitialised-read" or each.where not in racing:
+            found.setdefault((each.code, each.where, each.message), each)
+    return tuple(found.values())
 
 
 def check_input_writes(context: Context, returned: Any, arguments: Arguments) -> None:

@@ -22,6 +22,7 @@ from .context import Context, current
 from .dynamic import check_rows, gather, is_scalar, mark_rows, resolve, table
 from .handle import NkiInstruction
 from .layout import HBM, PSUM, SBUF, Layout
+from .races import remember_rows, remember_value
 from .registers import value_of
 from .tensor import NkiTensor
 from .trace import FLAG, Shape
@@ -200,6 +201,8 @@ def issue(
     if plan.dynamic:
         indices = index_tensors(operands)
         operands, flags, skipped = resolve(context, operands, plan.writes, options, place.site)
+        if context.cores > 1:
+            remember_rows(context, operands, plan.tensors, skipped=skipped)
     if what.before is not None:
         more, state = what.before(context, operands, options, place.site)
         flags |= more
@@ -233,6 +236,8 @@ def issue(
                 storage.mark(tensor.layout, tensor.byte)
             if storage.guard is not None:
                 storage.guard.append(place.site)
+                if context.cores > 1 and context.values:
+                    remember_value(context, tensor, plan.tensors.index(position))
     return NkiInstruction(len(rows) // 5 - 1, name)
 
 

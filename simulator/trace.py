@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,7 +33,7 @@ FLAG = {name: 1 << bit for bit, name in enumerate(FLAGS)}
 KINDS = ("input", "output", "internal", "constant")
 DTYPES = tuple(TABLE)
 _BYTES = ("hbm_read", "hbm_write", "sbuf_read", "sbuf_write", "psum_read", "psum_write")
-_PER_INSTRUCTION = 5
+PER_INSTRUCTION = 5
 _PER_ACCESS = 2
 
 
@@ -63,157 +64,212 @@ class Trace:
     names: dict[str, tuple[str, ...]]
 
     def columns(self) -> dict[str, dict[str, np.ndarray]]:
-        """All tables: `instructions`, `accesses`, `tensors`, `sites`, `stacks`, `iterations`."""
+        """All tables: `instructions`, `accesses`, `tensors`, `collectives`, `sites`, `stacks`, `iterations`."""
         return self.tables
 
     def __len__(self) -> int:
         return len(self.tables["instructions"]["api"])
 
 
+TensorRow = tuple[int, str, int, int, int, str, int, str, int, int]
+"""Space, dtype, partitions, bytes, address, kind, site, name, rank, core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one program did in a barrier, sendrecv or collective: a row of the table `collectives`.
+
+    `row` counts within the program; `sent` and `received` are bytes.
+    """
+
+    meeting: int
+    rank: int
+    core: int
+    row: int
+    api: str
+    function: str
+    group: str
+    sent: int
+    received: int
+
+
 @dataclass(slots=True)
 class Recorder:
-    """The growing trace of one core of one rank."""
+    """The growing trace of one core of one rank; `shapes` and `tensors` are those of all programs of the simulation."""
 
     rank: int
     core: int
     shapes: list[Shape] = field(default_factory=list)
+    tensors: list[TensorRow] = field(default_factory=list)
     rows: array[int] = field(default_factory=lambda: array("q"))
     touched: array[int] = field(default_factory=lambda: array("q"))
-    tensors: list[tuple[int, str, int, int, int, str, int, str]] = field(default_factory=list)
 
-    def columns(self, sources: Sources) -> Trace:
-        """The trace so far, in columns."""
-        names: dict[str, dict[str, int]] = {name: {} for name in ("api", "function", "role", "tensor")}
-        rows = (
-            np.frombuffer(self.rows, np.int64).reshape(-1, _PER_INSTRUCTION)
-            if self.rows
-            else np.zeros((0, 5), np.int64)
+    def __len__(self) -> int:
+        return len(self.rows) // PER_INSTRUCTION
+
+    def table(self) -> np.ndarray:
+        """Instructions: plan, site, stack, iteration, flags."""
+        return np.array(self.rows, np.int64).reshape(-1, PER_INSTRUCTION)
+
+    def places(self) -> np.ndarray:
+        """Operands in the order of the instructions: tensor, first byte within it."""
+        return np.array(self.touched, np.int64).reshape(-1, _PER_ACCESS)
+
+
+def merged(recorders: Sequence[Recorder], sources: Sources, parts: Sequence[Part] = ()) -> Trace:
+    """The traces of all programs as one, in columns: program after program."""
+    names: dict[str, dict[str, int]] = {name: {} for name in ("api", "function", "role", "tensor", "group")}
+    shapes = recorders[0].shapes
+    rows = np.concatenate([recorder.table() for recorder in recorders])
+    starts = np.cumsum([0] + [len(recorder) for recorder in recorders])
+    places = np.concatenate([recorder.places() for recorder in recorders])
+    instructions = _instructions(shapes, rows, names)
+    for name, dtype in (("rank", np.int16), ("core", np.int8)):
+        column = np.array([getattr(recorder, name) for recorder in recorders], dtype)
+        instructions[name] = np.repeat(column, np.diff(starts))
+    first = {(recorder.rank, recorder.core): int(start) for recorder, start in zip(recorders, starts, strict=False)}
+    tables = {
+        "instructions": instructions,
+        "accesses": _accesses(shapes, rows[:, 0], places, names),
+        "tensors": _tensors(recorders[0].tensors, names),
+        "collectives": _collectives(parts, first, names),
+        **_source_tables(sources),
+    }
+    fixed = {"engine": ENGINES, "flag": FLAGS, "kind": KINDS, "dtype": DTYPES, "space": ("hbm", "sbuf", "psum")}
+    found = {name: tuple(values) for name, values in names.items()}
+    lists = {
+        "file": tuple(sources.files),
+        "python_function": tuple(sources.functions),
+        "variable": tuple(sources.variables),
+    }
+    return Trace(tables, {**fixed, **found, **lists})
+
+
+def _instructions(shapes: list[Shape], rows: np.ndarray, names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
+    plan = rows[:, 0]
+    api = [names["api"].setdefault(s.api, len(names["api"])) for s in shapes]
+    function = [names["function"].setdefault(s.function, len(names["function"])) if s.function else -1 for s in shapes]
+    traffic = np.array([_traffic(s) for s in shapes], np.int64).reshape(-1, len(_BYTES))
+
+    def of_plan(values: list[int], dtype: type[np.generic]) -> np.ndarray:
+        column: np.ndarray = np.array(values, dtype)[plan]
+        return column
+
+    columns: dict[str, np.ndarray] = {
+        "rank": np.zeros(len(plan), np.int16),
+        "core": np.zeros(len(plan), np.int8),
+        "api": of_plan(api, np.int16),
+        "engine": of_plan([s.engine for s in shapes], np.int8),
+        "engines": of_plan([s.engines for s in shapes], np.int8),
+        "function": of_plan(function, np.int16),
+        "partitions": of_plan([s.partitions for s in shapes], np.int16),
+        "elements": of_plan([s.elements for s in shapes], np.int64),
+        "stationary": of_plan([s.stationary for s in shapes], np.int32),
+        "flags": of_plan([s.flags for s in shapes], np.int32) | rows[:, 4].astype(np.int32),
+        "flops": of_plan([s.flops for s in shapes], np.int64),
+    }
+    columns |= {name: traffic[plan, i] for i, name in enumerate(_BYTES)}
+    columns |= {name: rows[:, i].astype(np.int32) for i, name in ((1, "site"), (2, "stack"), (3, "iteration"))}
+    return columns
+
+
+def operands(shapes: list[Shape], plan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each access in order its instruction, and its number among the operands of all shapes."""
+    counts = np.array([len(s.roles) for s in shapes], np.int64)
+    starts = np.cumsum(counts) - counts
+    per = counts[plan] if len(counts) else np.zeros(0, np.int64)
+    instruction = np.repeat(np.arange(len(plan)), per)
+    within = np.arange(len(instruction)) - np.repeat(np.cumsum(per) - per, per)
+    return instruction, (starts[plan] if len(counts) else plan)[instruction] + within
+
+
+def _accesses(
+    shapes: list[Shape], plan: np.ndarray, places: np.ndarray, names: dict[str, dict[str, int]]
+) -> dict[str, np.ndarray]:
+    role = names["role"]
+    instruction, operand = operands(shapes, plan)
+    fixed: list[tuple[int, ...]] = []
+    for shape in shapes:
+        for name, write, layout in zip(shape.roles, shape.writes, shape.layouts, strict=True):
+            first = layout.first_partition
+            stop = first + layout.partitions
+            record = (role.setdefault(name, len(role)), write, layout.space, DTYPES.index(layout.dtype), first, stop)
+            fixed.append((*record, layout.span, layout.per_partition, layout.run, layout.step, layout.holes))
+    table = np.array(fixed, np.int64).reshape(-1, 11)[operand]
+    start = places[:, 1].copy()
+    return {
+        "instruction": instruction.astype(np.int32),
+        "role": table[:, 0].astype(np.int8),
+        "write": table[:, 1].astype(np.bool_),
+        "tensor": places[:, 0].astype(np.int32),
+        "space": table[:, 2].astype(np.int8),
+        "dtype": table[:, 3].astype(np.int8),
+        "p0": table[:, 4].astype(np.int32),
+        "p1": table[:, 5].astype(np.int32),
+        "b0": start,
+        "b1": start + table[:, 6],
+        "elements": table[:, 7],
+        "run": table[:, 8],
+        "stride": table[:, 9],
+        "strided": table[:, 10].astype(np.bool_),
+    }
+
+
+def _tensors(given: list[TensorRow], names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
+    tensor = names["tensor"]
+    rows = [
+        (rank, core, space, DTYPES.index(dtype), *sizes, KINDS.index(kind), site, tensor.setdefault(name, len(tensor)))
+        for space, dtype, *sizes, kind, site, name, rank, core in given
+    ]
+    fields = (
+        ("rank", np.int16),
+        ("core", np.int8),
+        ("space", np.int8),
+        ("dtype", np.int8),
+        ("partitions", np.int32),
+        ("bytes", np.int64),
+        ("address", np.int64),
+        ("kind", np.int8),
+        ("site", np.int32),
+        ("name", np.int32),
+    )
+    table = np.array(rows, np.int64).reshape(-1, len(fields))
+    return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(fields)}
+
+
+def _collectives(
+    parts: Sequence[Part], first: dict[tuple[int, int], int], names: dict[str, dict[str, int]]
+) -> dict[str, np.ndarray]:
+    def code(name: str, value: str) -> int:
+        return names[name].setdefault(value, len(names[name])) if value else -1
+
+    rows = [
+        (
+            part.meeting,
+            first[part.rank, part.core] + part.row,
+            part.rank,
+            part.core,
+            code("api", part.api),
+            code("function", part.function),
+            code("group", part.group),
+            part.sent,
+            part.received,
         )
-        plan = rows[:, 0]
-        instructions = self._instructions(plan, rows, names)
-        accesses = self._accesses(plan, names)
-        tables = {
-            "instructions": instructions,
-            "accesses": accesses,
-            "tensors": self._tensors(names),
-            **_source_tables(sources),
-        }
-        fixed = {"engine": ENGINES, "flag": FLAGS, "kind": KINDS, "dtype": DTYPES, "space": ("hbm", "sbuf", "psum")}
-        found = {name: tuple(values) for name, values in names.items()}
-        lists = {
-            "file": tuple(sources.files),
-            "python_function": tuple(sources.functions),
-            "variable": tuple(sources.variables),
-        }
-        return Trace(tables, {**fixed, **found, **lists})
-
-    def _instructions(
-        self, plan: np.ndarray, rows: np.ndarray, names: dict[str, dict[str, int]]
-    ) -> dict[str, np.ndarray]:
-        shapes = self.shapes
-        api = [names["api"].setdefault(s.api, len(names["api"])) for s in shapes]
-        function = [
-            names["function"].setdefault(s.function, len(names["function"])) if s.function else -1 for s in shapes
-        ]
-        traffic = np.array([_traffic(s) for s in shapes], np.int64).reshape(-1, len(_BYTES))
-        count = len(plan)
-
-        def of_plan(values: list[int], dtype: type[np.generic]) -> np.ndarray:
-            column: np.ndarray = np.array(values, dtype)[plan]
-            return column
-
-        columns: dict[str, np.ndarray] = {
-            "rank": np.full(count, self.rank, np.int16),
-            "core": np.full(count, self.core, np.int8),
-            "api": of_plan(api, np.int16),
-            "engine": of_plan([s.engine for s in shapes], np.int8),
-            "engines": of_plan([s.engines for s in shapes], np.int8),
-            "function": of_plan(function, np.int16),
-            "partitions": of_plan([s.partitions for s in shapes], np.int16),
-            "elements": of_plan([s.elements for s in shapes], np.int64),
-            "stationary": of_plan([s.stationary for s in shapes], np.int32),
-            "flags": of_plan([s.flags for s in shapes], np.int32) | rows[:, 4].astype(np.int32),
-            "flops": of_plan([s.flops for s in shapes], np.int64),
-        }
-        columns |= {name: traffic[plan, i] for i, name in enumerate(_BYTES)}
-        columns |= {name: rows[:, i].astype(np.int32) for i, name in ((1, "site"), (2, "stack"), (3, "iteration"))}
-        return columns
-
-    def _accesses(self, plan: np.ndarray, names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-        role = names["role"]
-        counts = np.array([len(s.roles) for s in self.shapes], np.int64)
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]]) if len(counts) else counts
-        per = counts[plan] if len(counts) else np.zeros(0, np.int64)
-        instruction = np.repeat(np.arange(len(plan)), per)
-        within = np.arange(len(instruction)) - np.repeat(np.cumsum(per) - per, per)
-        operand = (starts[plan] if len(counts) else plan)[instruction] + within
-        fixed: list[tuple[int, ...]] = []
-        for shape in self.shapes:
-            for name, write, layout in zip(shape.roles, shape.writes, shape.layouts, strict=True):
-                first = layout.first_partition
-                stop = first + layout.partitions
-                record = (
-                    role.setdefault(name, len(role)),
-                    write,
-                    layout.space,
-                    DTYPES.index(layout.dtype),
-                    first,
-                    stop,
-                )
-                fixed.append((*record, layout.span, layout.per_partition, layout.run, layout.step, layout.holes))
-        table = np.array(fixed, np.int64).reshape(-1, 11)[operand]
-        moving = (
-            np.frombuffer(self.touched, np.int64).reshape(-1, _PER_ACCESS)
-            if self.touched
-            else np.zeros((0, 2), np.int64)
-        )
-        start = moving[:, 1].copy()
-        return {
-            "instruction": instruction.astype(np.int32),
-            "role": table[:, 0].astype(np.int8),
-            "write": table[:, 1].astype(np.bool_),
-            "tensor": moving[:, 0].astype(np.int32),
-            "space": table[:, 2].astype(np.int8),
-            "dtype": table[:, 3].astype(np.int8),
-            "p0": table[:, 4].astype(np.int32),
-            "p1": table[:, 5].astype(np.int32),
-            "b0": start,
-            "b1": start + table[:, 6],
-            "elements": table[:, 7],
-            "run": table[:, 8],
-            "stride": table[:, 9],
-            "strided": table[:, 10].astype(np.bool_),
-        }
-
-    def _tensors(self, names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-        tensor = names["tensor"]
-        rows = [
-            (
-                space,
-                DTYPES.index(dtype),
-                rows,
-                size,
-                address,
-                KINDS.index(kind),
-                site,
-                tensor.setdefault(name, len(tensor)),
-            )
-            for space, dtype, rows, size, address, kind, site, name in self.tensors
-        ]
-        table = np.array(rows, np.int64).reshape(-1, 8)
-        fields = (
-            ("space", np.int8),
-            ("dtype", np.int8),
-            ("partitions", np.int32),
-            ("bytes", np.int64),
-            ("address", np.int64),
-            ("kind", np.int8),
-            ("site", np.int32),
-            ("name", np.int32),
-        )
-        columns = {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(fields)}
-        count = len(table)
-        return {"rank": np.full(count, self.rank, np.int16), "core": np.full(count, self.core, np.int8), **columns}
+        for part in parts
+    ]
+    fields = (
+        ("meeting", np.int32),
+        ("instruction", np.int32),
+        ("rank", np.int16),
+        ("core", np.int8),
+        ("api", np.int16),
+        ("function", np.int16),
+        ("group", np.int32),
+        ("sent", np.int64),
+        ("received", np.int64),
+    )
+    table = np.array(rows, np.int64).reshape(-1, len(fields))
+    return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(fields)}
 
 
 def _traffic(shape: Shape) -> tuple[int, ...]:

@@ -78,6 +78,12 @@ class Written:
             return np.full(layout.shape, self.state == ALL)
         return np.broadcast_to(self._view(layout, byte, every_partition=False).all(axis=-1), layout.shape)
 
+    def some(self, layout: Layout, byte: int) -> np.ndarray:
+        """Bool array of the view's shape: a byte of the element was written."""
+        if self.state != SOME:
+            return np.full(layout.shape, self.state == ALL)
+        return np.broadcast_to(self._view(layout, byte, every_partition=False).any(axis=-1), layout.shape)
+
     def complete(self) -> bool:
         """Whether every byte has been written."""
         if self.state == SOME and self.bits is not None and bool(self.bits.all()):

@@ -14,7 +14,7 @@ import pytest
 from nkilab.errors import UsageError
 from nkilab.kernels import matmul, rmsnorm
 from nkilab.reference import rmsnorm as rmsnorm_reference
-from nkilab.simulator import Sim, UnsupportedError, execute
+from nkilab.simulator import Sim, execute
 
 
 @nki.jit
@@ -166,11 +166,14 @@ def test_imprecise_mode_keeps_low_precision_in_fp32(simulate):
     assert float(simulate(kernel, x, precise=False).outputs[0][0, 0]) == pytest.approx(1.0001)
 
 
-def test_two_cores_and_several_ranks_are_refused_by_name(array):
-    with pytest.raises(UnsupportedError, match="2 cores"):
-        double[2](array)
-    with pytest.raises(UnsupportedError, match="4 ranks"):
-        execute(double, (array,), {}, Sim(ranks=4))
+def test_a_kernel_that_knows_no_cores_does_all_on_each(array):
+    assert (double[2](array) == 2 * array).all()
+
+
+def test_every_rank_gets_its_own_copy(array):
+    outputs = execute(double, (array,), {}, Sim(ranks=4)).outputs
+    assert len(outputs) == 4
+    assert all((output == 2 * array).all() for output in outputs)
 
 
 def test_arguments_that_do_not_fit_are_told_at_the_definition(array):
