@@ -48,10 +48,13 @@ def check(k: int, m: int, n: int, dtype: np.dtype[Any], *, with_bias: bool, seed
     rhs = np.ascontiguousarray(rhs.T) if options.get("rhs_layout") == "nk" else rhs
     target = options.pop("target", "trn2")
     given_bias = bias if with_bias else None
-    run = nkilab.simulate(matmul, lhs, rhs, given_bias, sim=nkilab.Sim(target=target), **options)
+    sim = nkilab.Sim(target=target, on_finding="collect")
+    run = nkilab.simulate(matmul, lhs, rhs, given_bias, sim=sim, **options)
     options.pop("double_row", None)
     assert_product(run.outputs, lhs, rhs, given_bias, **options)
-    assert run.findings == ()
+    # A relu of a few negative sums is all zero, and rightly so.
+    rightly = {"all-zero-output"} if not np.asarray(run.outputs).any() else set()
+    assert {finding.code for finding in run.findings} <= rightly
 
 
 options = st.fixed_dictionaries(
