@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,20 @@ if TYPE_CHECKING:
     from nkilab.simulator import Execution
 
 
-def simulate(kernel: Callable[..., Any] | str | Case, *args: Any, sim: Sim | None = None, **kwargs: Any) -> Run:
+def simulate(
+    kernel: Callable[..., Any] | str | Case,
+    *args: Any,
+    sim: Sim | None = None,
+    mutates: Sequence[str] = (),
+    **kwargs: Any,
+) -> Run:
     """Simulate a kernel and time it.
 
     Args:
         kernel: a function under `nki.jit`, `"file.py:kernel"`, or a Case, which brings its own inputs.
         args: the kernel's arguments: NumPy arrays or torch tensors (HBM tensors), numbers, anything else as it is.
         sim: the options; `nkilab.Sim()` with the environment's precision where not given.
+        mutates: parameters that the kernel is meant to write in place; a Case brings its own.
         kwargs: the kernel's keyword arguments; those of a Case's `meta` are replaced.
 
     Raises:
@@ -42,8 +49,9 @@ def simulate(kernel: Callable[..., Any] | str | Case, *args: Any, sim: Sim | Non
     if isinstance(kernel, Case):
         if args:
             raise UsageError(f"case {kernel.name} brings its own inputs", fix="simulate its kernel: case.kernel")
+        mutates = (*kernel.mutates, *mutates)
         args, kwargs, kernel = kernel.arguments(sim.seed), {**kernel.meta, **kwargs}, kernel.kernel
-    execution = execute(kernel, args, kwargs, sim)
+    execution = execute(kernel, args, kwargs, sim, mutates=mutates)
     return _join(getattr(kernel, "__name__", "kernel"), execution)
 
 

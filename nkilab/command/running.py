@@ -60,7 +60,7 @@ def run_case(case: Case, sim: Sim) -> tuple[Run, Comparison | None]:
     wanted = case.reference is not None and sim.values
     expected = case.expected(inputs) if wanted else None
     with working(f"simulating {case.name}"), kernel_errors(case.name):
-        run = nkilab.simulate(case.kernel, *inputs, sim=sim, **case.meta)
+        run = nkilab.simulate(case.kernel, *inputs, sim=sim, mutates=case.mutates, **case.meta)
     return run, compare(case, run.outputs, expected) if wanted else None
 
 

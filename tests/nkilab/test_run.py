@@ -191,6 +191,33 @@ def test_a_case_brings_its_inputs_and_refuses_others(file: Path) -> None:
         nkilab.simulate(case, X)
 
 
+IN_PLACE = """
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+
+@nki.jit
+def clear(cache):
+    tile = nl.ndarray(cache.shape, dtype=cache.dtype, buffer=nl.sbuf)
+    nisa.memset(dst=tile, value=1.0)
+    nisa.dma_copy(dst=cache, src=tile)
+"""
+
+
+def test_a_declared_write_into_an_input_is_done_and_no_finding(tmp_path: Path) -> None:
+    path = tmp_path / "in_place.py"
+    path.write_text(IN_PLACE)
+    kernel = kernel_named(f"{path}:clear")
+    cache = np.zeros((4, 8), np.float32)
+    case = nkilab.Case(kernel=kernel, inputs=lambda axes, rng: (cache,), mutates=("cache",))
+    assert nkilab.simulate(case).findings == ()
+    assert (cache == 1).all()
+    undeclared = nkilab.simulate(kernel, cache, sim=nkilab.Sim(on_finding="collect"))
+    assert [finding.code for finding in undeclared.findings] == ["undeclared-input-write"]
+    assert nkilab.simulate(kernel, cache, mutates=("cache",)).findings == ()
+
+
 def test_without_values_the_times_are_the_same(file: Path, run: Run) -> None:
     blind = nkilab.simulate(f"{file}:scale", X, factor=4.0, sim=nkilab.Sim(target="trn1", values=False))
     assert blind.body_us == run.body_us
