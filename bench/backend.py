@@ -39,7 +39,8 @@ class Timing:
         range_us: low and high of a modelled total.
         confidence: share of modelled engine time by how well its cost is known.
         hbm_bytes: bytes moved to and from HBM; None where unknown.
-        outputs: what the kernel returned; only shapes and dtypes count here.
+        output_bytes: size of what the kernel returned; None where unknown.
+        outputs: what the timed runs returned, where the backend has it.
         facts: what the device's profile says of machine and versions.
         findings: as in `Outcome`.
         artifacts: files that the times come from, by what they are.
@@ -54,6 +55,7 @@ class Timing:
     range_us: tuple[float, float] | None = None
     confidence: Mapping[str, float] | None = None
     hbm_bytes: int | None = None
+    output_bytes: int | None = None
     outputs: Any = None
     facts: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Mapping[str, Any], ...] = ()

@@ -65,12 +65,12 @@ class Efficiency:
     gap_body: float | None
 
 
-def work(inputs: Sequence[Any], outputs: Any, flops: int | None) -> Work:
-    """The least work of a kernel with these inputs and outputs."""
+def work(inputs: Sequence[Any], output_bytes: int, flops: int | None) -> Work:
+    """The least work of a kernel with these inputs, and outputs of that size."""
     arrays = [leaf for leaf in flat(list(inputs)) if leaf.ndim]
     floats = [leaf.dtype for leaf in arrays if rounding(leaf.dtype)]
     widest = max(floats, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float32))
-    return Work(flops=flops, bytes=sum(leaf.nbytes for leaf in (*arrays, *flat(outputs))), dtype=widest.name)
+    return Work(flops=flops, bytes=sum(leaf.nbytes for leaf in arrays) + output_bytes, dtype=widest.name)
 
 
 def peak_tflops(hw: Hardware, dtype: str) -> float:

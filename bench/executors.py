@@ -124,7 +124,7 @@ class Dask:
         """
         distributed = _distributed()
         try:
-            self._client = distributed.Client(self.address, timeout="10s", set_as_default=False)
+            self._client = distributed.Client(self.address, timeout="5s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise UsageError(
                 f"no dask scheduler answers at {self.address}", fix="dask scheduler, then --scheduler tcp://HOST:8786"

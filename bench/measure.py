@@ -188,7 +188,7 @@ def _rated(case: Case, inputs: Sequence[Any], timing: Timing, settings: Settings
         artifacts["profile"] = str(_saved(timing.profile, Path(settings.work), row.label))
     if timing.kind == "wall" or row.statistics is None:
         return replace(row, artifacts=artifacts)
-    need = work(inputs, timing.outputs, case.useful_flops)
+    need = work(inputs, timing.output_bytes or 0, case.useful_flops)
     rated = efficiency(need, row.statistics.median, hardware_of(settings), timing.hbm_bytes, timing.body_us)
     return replace(row, artifacts=artifacts, efficiency=rated)
 

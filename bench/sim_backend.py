@@ -6,9 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 import nkilab
 from nkilab.bench.backend import Outcome, Timing
 from nkilab.case import Case
+from nkilab.run import Run
 from nkilab.simulator import Finding, Sim
 
 
@@ -45,10 +48,16 @@ class SimBackend:
             range_us=(low, high),
             confidence=dict(run.confidence),
             hbm_bytes=moved,
-            outputs=run.outputs,
+            output_bytes=_output_bytes(run),
             findings=tuple(map(plain_finding, run.findings)),
             profile=run,
         )
+
+
+def _output_bytes(run: Run) -> int | None:
+    """Size of the outputs as the run's tensors say; without values there are no outputs to ask."""
+    tensors = run.profile.rows("TensorInfo").filter(pl.col("type").is_in(("output", "OUT")))
+    return int(tensors["size"].sum()) if tensors.height else None
 
 
 def plain_finding(found: Finding) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ import nkilab
 from nkilab.bench import vendor
 from nkilab.bench.backend import Outcome, Timing
 from nkilab.bench.exchange import call_request, input_files, restored, time_request
+from nkilab.bench.gate import flat
 from nkilab.bench.point import Settings
 from nkilab.case import Case
 from nkilab.errors import InputError, UsageError
@@ -111,6 +112,7 @@ class TrnBackend:
             kind="measured",
             route=self.route,
             hbm_bytes=None if None in moved else int(sum(float(value) for value in moved if value is not None)),
+            output_bytes=sum(leaf.nbytes for leaf in flat(compiled.outputs)),
             outputs=_own_outputs(folder, compiled.outputs) if self.save_outputs else compiled.outputs,
             facts={**facts, **{f"{name}_package": version for name, version in compiled.versions.items()}},
             artifacts={"neff": compiled.neff, "ntff": traces[-1]},

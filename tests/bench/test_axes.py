@@ -37,7 +37,9 @@ def test_the_last_axis_changes_fastest_and_no_axes_are_one_point() -> None:
 
 
 @given(SPACES)
-def test_pairwise_has_every_pair_of_values_in_no_more_points_than_the_full_sweep(space: dict[str, tuple[int, ...]]) -> None:
+def test_pairwise_has_every_pair_of_values_in_no_more_points_than_the_full_sweep(
+    space: dict[str, tuple[int, ...]],
+) -> None:
     points = pairwise(space)
     for (a, xs), (b, ys) in itertools.combinations(space.items(), 2):
         assert {(p[a], p[b]) for p in points} == set(itertools.product(xs, ys))

@@ -17,7 +17,6 @@ from nkilab.profiler import sample
 
 from .conftest import Vendor
 
-
 SMALL = {"matmul": {"m": 128, "k": 128, "n": 512}, "dma": {"n": 128, "d": 128}, "vector": {"d": 128}}
 
 
