@@ -22,7 +22,7 @@ import nki
 import nki.isa as nisa
 import nki.language as nl
 
-from .flash_attention_tiles import BANK, EMPTY, ROWS, columns_of, hidden_beyond, load_columns, multiply, select
+from .flash_attention_tiles import BANK, EMPTY, ROWS, columns_of, hidden_beyond, load_ahead, load_columns, multiply, select
 from .tiles import shard, spans
 
 RUN = 4
@@ -62,7 +62,7 @@ def flash_attention_decode(q, k_cache, v_cache, lengths, scale=None):
 def limits(lengths, batch, tokens):
     """Last position that each token sees, on every partition: fp32 `[128, batch, tokens]`."""
     spread = nl.ndarray((ROWS, batch), dtype=nl.float32, buffer=nl.sbuf)
-    nisa.dma_copy(dst=spread, src=lengths.ap(pattern=[[0, ROWS], [1, batch]]))
+    load_ahead(spread, lengths.ap(pattern=[[0, ROWS], [1, batch]]))
     tile = nl.ndarray((ROWS, batch, tokens), dtype=nl.float32, buffer=nl.sbuf)
     for token in range(tokens):
         nisa.tensor_scalar(
@@ -73,11 +73,9 @@ def limits(lengths, batch, tokens):
 
 def jobs(decode, heads):
     """Every span of the cache of every key head of this core, in order; made, and so loaded, when it is asked for."""
-    room = decode.v.shape[1]
-    keys = max(SPAN // decode.rows // RUN, 1) * RUN * ROWS
     for head in range(*heads):
-        for start, count in spans((0, room), keys):
-            yield Job(decode, head, start, count, start + count == room)
+        for start, count in decode.cuts:
+            yield Job(decode, head, start, count, start + count == decode.v.shape[1])
 
 
 class Job:
@@ -91,7 +89,7 @@ class Job:
         for at, size in spans((0, d), ROWS):
             tile = nl.ndarray((size, share, tokens), dtype=decode.q.dtype, buffer=nl.sbuf)
             source = decode.q[head * share : (head + 1) * share, at : at + size, :]
-            nisa.dma_copy(dst=tile, src=source.permute((1, 0, 2)))
+            load_ahead(tile, source.permute((1, 0, 2)))
             self.q.append(tile)
         pieces = spans((start, start + count), PIECE)
         self.keys = [block for piece in pieces for block in load_keys(decode.k, head, *piece)]
@@ -146,6 +144,8 @@ class Decode:
         self.identity = nl.ndarray((ROWS, ROWS), dtype=nl.float32, buffer=nl.sbuf)
         select(self.identity, self.ones, 0.0, nl.equal, (1, -1), 0)
         self.masks = {}
+        self.cuts = spans((0, room), max(SPAN // self.rows // RUN, 1) * RUN * ROWS)
+        self.number()
 
     def run(self, sequence):
         """The skewed loop."""
@@ -154,31 +154,37 @@ class Decode:
             self.score(job)
             self.gather(before)
             self.weigh(job)
+            self.join(before)
             before = job
         self.gather(before)
+        self.join(before)
 
     def tile(self, rows, dtype=nl.float32, buffer=nl.sbuf):
         """Room for one value of each row on `rows` partitions."""
         return nl.ndarray((rows, self.rows), dtype=dtype, buffer=buffer)
 
+    def number(self):
+        """Positions of the keys of every span, fp32 `[128, blocks]` by the span's start."""
+        self.positions = {}
+        for start, count in self.cuts:
+            whole, blocks = count // (ROWS * RUN) * RUN, -(-count // ROWS)
+            tile = nl.ndarray((ROWS, blocks), dtype=nl.float32, buffer=nl.sbuf)
+            if whole:
+                pattern = [[ROWS * RUN, whole // RUN], [1, RUN]]
+                nisa.iota(dst=tile[:, 0:whole], pattern=pattern, offset=start, channel_multiplier=RUN)
+            if blocks > whole:
+                pattern, offset = [[ROWS, blocks - whole]], start + whole * ROWS
+                nisa.iota(dst=tile[:, whole:blocks], pattern=pattern, offset=offset, channel_multiplier=1)
+            self.positions[start] = tile
+
     def mask(self, job):
         """0 or HIDDEN for each key of a span and each token: fp32 `[128, tokens, blocks]`; heads of a sequence share it."""
         sequence = job.head // self.kv_heads
-        key = (sequence, job.start)
-        if key not in self.masks:
-            if job.start == 0 and job.last:
-                self.masks.clear()
-            groups, blocks = job.count // (ROWS * RUN), len(job.keys)
-            positions = nl.ndarray((ROWS, blocks), dtype=nl.float32, buffer=nl.sbuf)
-            whole = groups * RUN
-            if whole:
-                pattern = [[ROWS * RUN, groups], [1, RUN]]
-                nisa.iota(dst=positions[:, 0:whole], pattern=pattern, offset=job.start, channel_multiplier=RUN)
-            if blocks > whole:
-                pattern, offset = [[ROWS, blocks - whole]], job.start + whole * ROWS
-                nisa.iota(dst=positions[:, whole:blocks], pattern=pattern, offset=offset, channel_multiplier=1)
-            self.masks[key] = hidden_beyond(positions, self.limits[:, sequence, :])
-        return self.masks[key]
+        if self.masks.get("sequence") != sequence:
+            self.masks = {"sequence": sequence}
+        if job.start not in self.masks:
+            self.masks[job.start] = hidden_beyond(self.positions[job.start], self.limits[:, sequence, :])
+        return self.masks[job.start]
 
     def score(self, job):
         """Masked scores of a span, `[128, share, tokens, blocks]` in SBUF, and their largest on each partition."""
@@ -209,6 +215,7 @@ class Decode:
         self.combine(scores, scores, job.maximum.expand_dim(2).broadcast(2, shape[2]), nl.subtract)
         job.weights = nl.ndarray(shape, dtype=self.q.dtype, buffer=nl.sbuf)
         nisa.activation(dst=job.weights, op=nl.exp, data=scores, scale=self.scale)
+        job.parts = self.totals(job)
 
     def spread_maximum(self, largest):
         """The largest over the partitions, on every partition: transposed, reduced, and back as ones.T @ diagonal."""
@@ -232,34 +239,40 @@ class Decode:
         nisa.tensor_tensor(dst=dst, data1=data1, data2=data2, op=op, engine=nisa.engine.vector)
 
     def gather(self, job):
-        """Sums of weights, and of weights times values; after the last span, write the rows."""
+        """Sums of weights, and of weights times values, of a span."""
         if job is None:
             return
-        d = self.v.shape[2]
-        sums = [self.total(job)]
-        for at, size in spans((0, d), ROWS):
+        job.sums = [self.tile(ROWS, buffer=nl.psum)]
+        for at, size in spans((0, self.v.shape[2]), ROWS):
             psum = self.tile(size, buffer=nl.psum)
             for block, value in enumerate(job.values):
                 moving = job.weights[0 : value.shape[0], :, block]
                 nisa.nc_matmul(dst=psum, stationary=value[:, at : at + size], moving=moving, accumulate=block > 0)
-            sums.append(psum)
-        self.sums = [self.joined(job, index, psum) for index, psum in enumerate(sums)]
+            job.sums.append(psum)
+        for index, part in enumerate(job.parts):
+            ones = self.ones[0 : part.shape[0], :]
+            nisa.nc_matmul(dst=job.sums[0], stationary=ones, moving=part, accumulate=index > 0)
+
+    def join(self, job):
+        """Add a span to the running sums; after the last one, write the rows."""
+        if job is None:
+            return
+        self.sums = [self.joined(job, index, psum) for index, psum in enumerate(job.sums)]
         if job.last:
             self.finish(job)
 
-    def total(self, job):
-        """The sum of each row's weights on every partition, in PSUM."""
-        part, psum = self.tile(ROWS), self.tile(ROWS, buffer=nl.psum)
+    def totals(self, job):
+        """The sum of each row's weights on each partition: of the whole blocks, and of a last one with fewer keys."""
         last = job.values[-1].shape[0]
         blocks = len(job.values) - (last < ROWS)
+        parts = []
         if blocks:
-            nisa.tensor_reduce(dst=part, op=nl.add, data=job.weights[:, :, 0:blocks], axis=2)
-            nisa.nc_matmul(dst=psum, stationary=self.ones, moving=part, accumulate=False)
+            parts.append(self.tile(ROWS))
+            nisa.tensor_reduce(dst=parts[0], op=nl.add, data=job.weights[:, :, 0:blocks], axis=2)
         if last < ROWS:
-            rest = self.tile(last)
-            nisa.tensor_copy(dst=rest, src=job.weights[0:last, :, blocks], engine=nisa.engine.vector)
-            nisa.nc_matmul(dst=psum, stationary=self.ones[0:last, :], moving=rest, accumulate=blocks > 0)
-        return psum
+            parts.append(self.tile(last))
+            nisa.tensor_copy(dst=parts[-1], src=job.weights[0:last, :, blocks], engine=nisa.engine.vector)
+        return parts
 
     def joined(self, job, index, psum):
         """The running sum over spans: SBUF fp32; that of a single span stays in PSUM."""

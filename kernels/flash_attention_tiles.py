@@ -34,6 +34,14 @@ def load_columns(hbm, head, start, columns, width=None):
     return tiles
 
 
+def load_ahead(tile, hbm):
+    """A small load that must not queue behind long ones: a queue of its own where descriptors come from hardware."""
+    if nisa.get_nc_version() >= nisa.nc_version.gen3:
+        nisa.dma_copy(dst=tile, src=hbm, dge_mode=nisa.dge_mode.hwdge, engine=nisa.engine.sync)
+    else:
+        nisa.dma_copy(dst=tile, src=hbm)
+
+
 def load_blocks(hbm, head, start, rows, ones=0):
     """Rows of `hbm[head]`, shape `[length, d]`, as one SBUF tile `[128, blocks, d + ones]`, 128 rows to a block.
 
