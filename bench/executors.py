@@ -142,7 +142,7 @@ class Dask:
         futures = [self._client.submit(function, job, pure=False) for job in jobs]
         positions = {future.key: position for position, future in enumerate(futures)}
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=self._client.loop):
                 position = positions[future.key]
                 try:
                     answer = future.result()

@@ -1,0 +1,99 @@
+"""The search over a grid: what it finds, with how few evaluations, and why it stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nkilab.bench.axes import full
+from nkilab.bench.search import Configuration, Search, Trial, coordinates, search
+from nkilab.errors import UsageError
+
+SPACE = {"m": (1, 2, 4, 8, 16), "n": (1, 2, 4), "k": (1, 2, 4, 8)}
+
+
+def bowl(configuration: Configuration) -> float:
+    """A smooth landscape with one minimum, at m 8, n 2, k 4."""
+    return 50 + sum(
+        (math.log2(configuration[name]) - best) ** 2 * weight
+        for name, best, weight in (("m", 3, 9.0), ("n", 1, 5.0), ("k", 2, 20.0))
+    )
+
+
+def evaluated(function: Callable[[Configuration], float | None], **fields: Any) -> Search:
+    def evaluate(configurations: Sequence[Configuration]) -> list[Trial]:
+        return [Trial(c, function(c)) for c in configurations]
+
+    return search(fields.pop("space", SPACE), evaluate, **{"budget": 20, **fields})
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("start", [None, {"m": 1, "n": 1, "k": 1}, {"m": 16, "n": 4, "k": 8}])
+def test_a_third_of_the_grid_finds_the_minimum(batch: int, start: dict[str, int] | None) -> None:
+    found = evaluated(bowl, batch=batch, start=start)
+    assert found.best is not None
+    assert found.best.configuration == {"m": 8, "n": 2, "k": 4}
+    assert (len(found.trials), found.size, found.stopped) == (20, 60, "budget")
+
+
+def test_configurations_that_cannot_run_are_avoided_and_never_best() -> None:
+    found = evaluated(lambda c: None if c["m"] == 8 else bowl(c))
+    assert found.best is not None
+    assert found.best.us == min(bowl(c) for c in full(SPACE) if c["m"] != 8)
+
+
+def test_nothing_is_evaluated_twice_and_the_start_comes_first() -> None:
+    found = evaluated(bowl, start={"m": 4, "n": 1, "k": 2}, budget=60)
+    assert found.trials[0].configuration == {"m": 4, "n": 1, "k": 2}
+    assert len({tuple(t.configuration.items()) for t in found.trials}) == len(found.trials) == 60
+    assert found.stopped == "exhausted"
+
+
+def test_the_search_stops_where_the_bound_is_reached() -> None:
+    found = evaluated(bowl, bound_us=50.0, start={"m": 8, "n": 2, "k": 4})
+    assert (len(found.trials), found.stopped) == (1, "bound")
+
+
+def test_it_is_the_same_every_time() -> None:
+    assert evaluated(bowl) == evaluated(bowl)
+
+
+def test_ctrl_c_keeps_the_trials() -> None:
+    count = iter(range(5))
+
+    def cut(configuration: Configuration) -> float:
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        return bowl(configuration)
+
+    found = evaluated(cut)
+    assert (len(found.trials), found.stopped) == (4, "interrupted")
+
+
+def test_where_nothing_runs_there_is_no_best() -> None:
+    assert evaluated(lambda _configuration: None).best is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=5), budget=st.integers(1, 12), batch=st.integers(1, 4))
+def test_any_grid_and_budget(sizes: list[int], budget: int, batch: int) -> None:
+    space = {f"p{n}": tuple(range(size)) for n, size in enumerate(sizes)}
+    found = evaluated(lambda c: 1.0 + sum(c.values()), space=space, budget=budget, batch=batch)
+    assert len(found.trials) == min(budget, found.size)
+
+
+def test_coordinates_are_ranks_for_numbers_and_directions_for_names() -> None:
+    assert coordinates({"m": (1, 16, 4)}).ravel().tolist() == [0.0, 1.0, 0.5]
+    assert coordinates({"order": ("mn", "nm")}).tolist() == [[0.5, 0.0], [0.0, 0.5]]
+
+
+def test_a_search_without_budget_or_values_is_refused() -> None:
+    with pytest.raises(UsageError):
+        evaluated(bowl, budget=0)
+    with pytest.raises(UsageError):
+        evaluated(bowl, space={"m": ()})
