@@ -73,7 +73,7 @@ def flash_attention(
         q_segments: int32 `[queries]`: a query sees the keys of its own segment only. kv_segments: int32 `[keys]`.
         causal: no query sees a key behind its position.
         window: a query sees keys less than this many positions away.
-        with_lse: also return fp32 `[heads, queries]`; a row that sees no key gives zeros and less than -1e28 here.
+        with_lse: also return fp32 `[heads, queries]`; a row that sees no key gives zeros and less than `-1e28 * scale` here.
         transpose: "dma" or "tensor", who transposes 16-bit weights; fp32 ones go through the tensor engine.
         chunk: keys in a chunk, a multiple of 512.
     """

@@ -83,3 +83,36 @@ def flash_attention_decode(
         wide = np.repeat(v_cache[index].astype(np.float64), q.shape[1] // v_cache.shape[1], axis=0)
         results.append(share @ wide)
     return np.stack(results).astype(q.dtype)
+
+
+def flash_attention_backward(
+    q: Array,
+    k: Array,
+    v: Array,
+    output: Array,
+    d_output: Array,
+    lse: Array,
+    q_segments: Array | None = None,
+    kv_segments: Array | None = None,
+    scale: float | None = None,
+    causal: bool = False,
+    window: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """Gradients `(dq[heads, queries, d], dk[kv_heads, keys, d], dv[kv_heads, keys, d])` for the output's gradient.
+
+    `lse` is recomputed, and so is not read; `output` is.
+    """
+    del lse
+    seen = visible(q.shape[2], k.shape[2], q_segments, kv_segments, causal, window)
+    factor = q.shape[1] ** -0.5 if scale is None else scale
+    share = q.shape[0] // k.shape[0]
+    p, _ = weights(q, k, seen, scale)
+    wide = [np.repeat(x.astype(np.float64), share, axis=0) for x in (k.transpose(0, 2, 1), v)]
+    slope, queries = d_output.astype(np.float64), q.astype(np.float64).transpose(0, 2, 1)
+    dots = (slope * output.astype(np.float64)).sum(axis=-1, keepdims=True)
+    d_scores = p * (slope @ wide[1].transpose(0, 2, 1) - dots) * factor
+    dq = d_scores @ wide[0]
+    groups = (k.shape[0], share, k.shape[2], k.shape[1])
+    dk = (d_scores.transpose(0, 2, 1) @ queries).reshape(groups).sum(axis=1)
+    dv = (p.transpose(0, 2, 1) @ slope).reshape(groups).sum(axis=1)
+    return dq.astype(q.dtype), dk.astype(k.dtype), dv.astype(v.dtype)
