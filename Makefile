@@ -15,13 +15,14 @@ TORCH ?= torch==2.13.0
 # Tests at once; 0 runs them in one process.
 JOBS ?= 2
 
-.PHONY: help demo test test-torch check bench links clean
+.PHONY: help demo test test-torch check bench kernels-report links clean
 help:
 	@echo "make demo        simulate, check and time four matmul kernels; reports in nkilab-out/"
 	@echo "make test        all tests but those that need torch"
 	@echo "make test-torch  compare with torch on the CPU"
 	@echo "make check       format, lint, types, import directions: seconds"
 	@echo "make bench       speed of the simulator, clock and profiler"
+	@echo "make kernels-report  docs/kernels.md: how well the fast kernels use the machine"
 	@echo "make links       the tree of links that type checkers follow"
 	@echo "make clean       remove everything that make made, .venv too"
 
@@ -42,6 +43,9 @@ check: $(STAMP) links
 
 bench: $(STAMP)
 	$(BIN)/python -m nkilab.bench.speed
+
+kernels-report: $(STAMP)
+	$(BIN)/python -m nkilab.bench.kernels_report
 
 # One package made of links, laid out as it is installed.
 links:
