@@ -29,23 +29,10 @@ import nki
 import nki.isa as nisa
 import nki.language as nl
 
-from .flash_attention_tiles import (
-    BANK,
-    EMPTY,
-    ROWS,
-    Visibility,
-    columns_of,
-    differing,
-    load_blocks,
-    load_columns,
-    load_labels,
-    multiply,
-    spread_labels,
-    store_blocks,
-)
+from .flash_attention_steps import column, steps
+from .flash_attention_tiles import BANK, EMPTY, ROWS, Visibility, columns_of, differing, multiply
 from .tiles import is_narrow, shard, spans
 
-OUTPUT_ROWS = 4 * ROWS
 TINY = 1e-30
 """Added to a row's sum: only a row without visible keys is as small."""
 
@@ -104,106 +91,6 @@ def check_operands(q, k, v, q_segments=None, kv_segments=None):
     assert (q_segments is None) == (kv_segments is None), "q_segments and kv_segments belong together"
 
 
-class Queries:
-    """128 queries of one head while they pass over the keys: operands, running bias and sums."""
-
-    def __init__(self, forward, output, start, rows, loaded, offset):
-        """Cut them out of the loaded columns."""
-        self.output, self.start, self.rows = output, start, rows
-        self.operand = columns_of(loaded, offset, offset + rows)
-        self.bias = self.least = None
-        self.sums = nl.ndarray((rows, forward.width), dtype=nl.float32, buffer=nl.sbuf)
-        self.labels = load_labels(forward.segments[0], start, rows) if forward.segments else None
-
-
-class Output:
-    """Finished rows of a few tiles of queries, stored together: fewer and longer DMAs."""
-
-    def __init__(self, forward, head, start, rows):
-        """Room for `rows` rows."""
-        self.result, self.head, self.start, self.rows = forward.result, head, start, rows
-        blocks = -(-rows // ROWS)
-        self.tile = nl.ndarray((ROWS, blocks, forward.width - 1), dtype=self.result.dtype, buffer=nl.sbuf)
-
-    def block(self, queries):
-        """Where the rows of these queries go."""
-        return self.tile[0 : queries.rows, (queries.start - self.start) // ROWS, :]
-
-    def store_after(self, queries):
-        """Write all rows once the last queries are done."""
-        if queries.start == self.start:
-            store_blocks(self.result, self.head, self.start, self.rows, self.tile)
-
-
-class Step:
-    """One chunk of keys for 128 queries; `first` and `last` of those queries."""
-
-    def __init__(self, queries, section, start, size, first, last):
-        """Keys `start` to `start + size` of a section."""
-        self.queries, self.section, self.start, self.size = queries, section, start, size
-        self.first, self.last = first, last
-        self.weights = self.blocks = self.correction = None
-
-
-class Section:
-    """Keys and values of one key head that lie in SBUF together."""
-
-    def __init__(self, forward, head, start, size):
-        """Load them."""
-        self.start = start
-        self.keys = load_columns(forward.k, head, start, size)
-        self.values = [
-            load_blocks(forward.v, head, at, rows, ones=1) for at, rows in spans((start, start + size), 8 * ROWS)
-        ]
-        self.labels = spread_labels(forward.segments[1], start, size) if forward.segments else None
-
-    def value(self, key, rows):
-        """The block of values `[rows, d + 1]` that begins at `key`."""
-        tile, block = divmod((key - self.start) // ROWS, 8)
-        return self.values[tile][0:rows, block, :]
-
-
-def steps(forward, heads):
-    """Every chunk of every 128 queries of these heads, in order, loading keys and values when they are needed first.
-
-    Keys that fit SBUF are loaded once for all query heads that share them; longer ones pass by in sections, once for
-    every group of queries.
-    """
-    queries, keys = forward.q.shape[2], forward.k.shape[2]
-    size = 2**21 // (max(forward.width - 1, ROWS) * forward.itemsize)
-    group = size if keys <= size else size // 4
-    share = forward.q.shape[0] // forward.k.shape[0]
-    held = {}
-    for head in range(*heads):
-        for start, count in spans((0, queries), group):
-            loaded = load_columns(forward.q, head, start, count)
-            outputs = [Output(forward, head, *span) for span in spans((start, start + count), OUTPUT_ROWS)]
-            tiles = [
-                Queries(forward, outputs[at // OUTPUT_ROWS], start + at, rows, loaded, at)
-                for at, rows in spans((0, count), ROWS)
-            ]
-            for section in spans((0, keys), size):
-                key = (head // share, *section)
-                if key not in held:
-                    held.clear()
-                    held[key] = Section(forward, *key)
-                for tile in tiles[::-1]:
-                    yield from chunks(forward, tile, held[key], section)
-
-
-def chunks(forward, tile, section, bounds):
-    """The chunks of one section that 128 queries see."""
-    low, high = forward.visible.span(tile.start, tile.rows)
-    high = max(high, low + 1)
-    begin, end = max(low, bounds[0]), min(high, sum(bounds))
-    if begin >= end:
-        return
-    blocks = -(-(end - begin) // ROWS)
-    count = -(-blocks * ROWS // forward.chunk)
-    for start, size in spans((begin, end), -(-blocks // count) * ROWS):
-        yield Step(tile, section, start, size, start == low, start + size >= high)
-
-
 class Forward:
     """Operands, options and buffers of one call."""
 
@@ -223,7 +110,6 @@ class Forward:
         self.products = [nl.ndarray((ROWS, self.width), dtype=nl.float32, buffer=nl.psum) for _ in range(2)]
         self.turn = {"scores": 0, "products": 0, "turned": 0, "copies": 0}
         self.lag = 7 if self.by_dma else 2
-        self.copier = nisa.engine.vector
         values = {"floor": -EMPTY, "scale": self.scale, "tiny": TINY, "minus one": -1.0}
         self.constants = {name: column(ROWS) for name in values}
         for name, value in values.items():
@@ -305,7 +191,7 @@ class Forward:
             value = step.section.value(step.start + index * ROWS, block.shape[0])
             nisa.nc_matmul(dst=product, stationary=block, moving=value, accumulate=index > 0)
         if step.first:
-            nisa.tensor_copy(dst=tile.sums, src=product, engine=self.copier)
+            nisa.tensor_copy(dst=tile.sums, src=product, engine=nisa.engine.vector)
         else:
             nisa.scalar_tensor_tensor(
                 dst=tile.sums, data=tile.sums, op0=nl.multiply, operand0=step.correction, op1=nl.add, operand1=product
@@ -351,25 +237,22 @@ class Forward:
     def copied(self, turned, part, rows):
         """The blocks of a PSUM tile in SBUF; a last one of fewer keys is copied by itself."""
         self.turn["copies"] += 1
-        engine = nisa.engine.vector if self.turn["copies"] % 2 else nisa.engine.scalar
         copy = nl.ndarray(turned.shape, dtype=turned.dtype, buffer=nl.sbuf)
         whole = sum(count == ROWS for _, count in part)
-        if whole:
-            nisa.tensor_copy(dst=copy[:, 0:whole, 0:rows], src=turned[:, 0:whole, 0:rows], engine=engine)
-        for index in range(whole, len(part)):
-            keys = part[index][1]
-            nisa.tensor_copy(dst=copy[0:keys, index, 0:rows], src=turned[0:keys, index, 0:rows], engine=engine)
+        pieces = [(slice(0, ROWS), slice(0, whole))] if whole else []
+        pieces += [(slice(0, part[index][1]), slice(index, index + 1)) for index in range(whole, len(part))]
+        for keys, places in pieces:
+            target, source = copy[keys, places, 0:rows], turned[keys, places, 0:rows]
+            if self.turn["copies"] % 2:
+                nisa.tensor_copy(dst=target, src=source, engine=nisa.engine.vector)
+            else:
+                nisa.activation(dst=target, op=nl.copy, data=source)
         return [copy[0:count, index, 0:rows] for index, (_, count) in enumerate(part)]
 
 
 def on_gpsimd(dst, data, constant, op):
     """A step of the row statistics `[rows, 1]`: GpSimdE has nothing else to do."""
     nisa.tensor_tensor(dst=dst, data1=data, data2=constant[0 : data.shape[0], :], op=op, engine=nisa.engine.gpsimd)
-
-
-def column(rows):
-    """An fp32 number for each of `rows` partitions."""
-    return nl.ndarray((rows, 1), dtype=nl.float32, buffer=nl.sbuf)
 
 
 def transposed_by_dma(weights):

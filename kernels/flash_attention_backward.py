@@ -55,7 +55,9 @@ def flash_attention_backward(
     check_operands(q, k, v, q_segments, kv_segments)
     heads, d, queries = q.shape
     kv_heads, _, keys = k.shape
-    assert tuple(output.shape) == tuple(d_output.shape) == (heads, queries, d), "output and d_output: [heads, queries, d]"
+    assert tuple(output.shape) == tuple(d_output.shape) == (heads, queries, d), (
+        "output and d_output: [heads, queries, d]"
+    )
     gradients = [nl.ndarray((heads, queries, d), dtype=q.dtype, buffer=nl.shared_hbm)]
     gradients += [nl.ndarray((kv_heads, keys, d), dtype=k.dtype, buffer=nl.shared_hbm) for _ in range(2)]
     backward = Backward(q, k, v, output, d_output, lse, gradients, d**-0.5 if scale is None else float(scale))
@@ -176,9 +178,7 @@ class Backward:
         multiply(change, columns_of(group.d_output_columns, step.at, step.at + rows), section.v)
         column_of = slice(step.index, step.index + 1)
         step.weights, step.slope = (nl.ndarray((rows, keys), dtype=self.q.dtype, buffer=nl.sbuf) for _ in range(2))
-        nisa.activation(
-            dst=step.weights, op=nl.exp, data=scores, scale=self.scale, bias=group.bias[0:rows, column_of]
-        )
+        nisa.activation(dst=step.weights, op=nl.exp, data=scores, scale=self.scale, bias=group.bias[0:rows, column_of])
         nisa.scalar_tensor_tensor(
             dst=step.slope, data=change, op0=nl.subtract, operand0=group.dots[0:rows, column_of],
             op1=nl.multiply, operand1=step.weights,
@@ -252,7 +252,7 @@ class Backward:
         nisa.tensor_copy(dst=dst, src=psum, engine=nisa.engine.vector)
 
     def write_queries(self, group):
-        """dq of a group; rows that saw no key are zero."""
+        """Write dq of a group; rows that saw no key are zero."""
         rounded = nl.ndarray(group.dq.shape, dtype=self.dq.dtype, buffer=nl.sbuf)
         for index, (_, rows) in enumerate(group.tiles):
             if index in group.started:
@@ -264,7 +264,7 @@ class Backward:
         store_blocks(self.dq, group.head, group.start, group.count, rounded)
 
     def write_keys(self, section, parts, ends):
-        """dk and dv of a section: what this group adds to the sums in HBM, or to the result after the last group."""
+        """Write dk and dv of a section: what this group adds to the sums in HBM, or to the result after the last group."""
         first, last = ends
         for sums, part, result, scale in (
             (section.dk, parts[0], self.dk, self.scale), (section.dv, parts[1], self.dv, 1.0)

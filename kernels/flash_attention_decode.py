@@ -22,7 +22,17 @@ import nki
 import nki.isa as nisa
 import nki.language as nl
 
-from .flash_attention_tiles import BANK, EMPTY, ROWS, columns_of, hidden_beyond, load_ahead, load_columns, multiply, select
+from .flash_attention_tiles import (
+    BANK,
+    EMPTY,
+    ROWS,
+    columns_of,
+    hidden_beyond,
+    load_ahead,
+    load_columns,
+    multiply,
+    select,
+)
 from .tiles import shard, spans
 
 RUN = 4
@@ -299,6 +309,6 @@ class Decode:
             self.combine(share, total, inverse[0:size, :], nl.multiply)
             turned = nl.ndarray((self.rows, size), dtype=nl.float32, buffer=nl.psum)
             nisa.nc_transpose(dst=turned, data=share, engine=nisa.engine.tensor)
-            nisa.tensor_copy(dst=output[:, at : at + size], src=turned, engine=nisa.engine.scalar)
+            nisa.activation(dst=output[:, at : at + size], op=nl.copy, data=turned)
         first = job.head * self.rows
         nisa.dma_copy(dst=self.result[first : first + self.rows, :], src=output)
