@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from ..profile import Profile
 from .base import Answer, Shown
 from .evidence import gather
 from .machine import total_ns
-from .rules import RULES
+from .rules import RULES, Found, launch_gaps
 
 LEAST_GAIN = 0.03
 """Advice that could gain less than this share of the run is left out."""
@@ -59,6 +60,8 @@ def advice(p: Profile) -> Advice:
     Raises:
         NotInProfileError: the profile has no instructions.
     """
+    if not p.has("Instruction") and p.has("SystemProfileEvents"):
+        return _of_the_host(p)
     total = total_ns(p)
     if not p.has("Instruction") or not total:
         raise NotInProfileError(
@@ -66,7 +69,18 @@ def advice(p: Profile) -> Advice:
         )
     seen = gather(p, total)
     found = [one for rule in RULES if (one := rule(seen)) is not None]
+    return _sorted(found, total, seen.above_bound_ns, simulated=p.origin.simulated)
+
+
+def _of_the_host(p: Profile) -> Advice:
+    """What host and runtime events alone can say."""
+    found = launch_gaps(p)
+    return _sorted([found[0]] if found else [], found[1] if found else 0.0, math.inf, simulated=p.origin.simulated)
+
+
+def _sorted(found: list[Found], total: float, most: float, *, simulated: bool) -> Advice:
+    """Advice that is worth it, most to gain first; no gain above `most`."""
     rows = pl.DataFrame([one.row() for one in found], schema=_SCHEMA)
-    capped = rows.with_columns(pl.col("gain_ns").clip(upper_bound=seen.above_bound_ns))
+    capped = rows.with_columns(pl.col("gain_ns").clip(upper_bound=most))
     worth = capped.with_columns(share=pl.col("gain_ns") / total).filter(pl.col("share") >= LEAST_GAIN)
-    return Advice(worth.sort("gain_ns", "rule", descending=[True, False]), total, p.origin.simulated)
+    return Advice(worth.sort("gain_ns", "rule", descending=[True, False]), total, simulated)

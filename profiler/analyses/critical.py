@@ -17,16 +17,30 @@ def critical_path(p: Profile) -> pl.DataFrame:
 
     A step's predecessor is, of its producers (Flow), of the instruction before it on its engine, and of a transfer's
     issuing instruction, the one that ended last. lead_ns is the time from the predecessor's end to the step's start
-    (negative where they overlap in the pipeline). Empty without dependences.
+    (negative where they overlap in the pipeline). In a simulated run the time before its first row (the first DMA is
+    being prepared) and after its last (a DMA's completion is still to be noticed) are steps too: table "Run", opcodes
+    "begin" and "completion". Empty without dependences.
     """
     if not p.has("Flow"):
         return pl.DataFrame(schema=_STEP)
     nodes = producers(p).drop_nulls(["start_ts", "end_ts"]).with_row_index("node")
     before = _before(p, nodes)
     chain = _chain(before, int(np.argmax(nodes["end_ts"].to_numpy())))
-    steps = nodes[chain].sort("start_ts", "end_ts")
+    found = nodes[chain].sort("start_ts", "end_ts")
+    steps = pl.concat([found, _edges(p, found)], how="diagonal").sort("start_ts", "end_ts")
     lead = steps["start_ts"] - steps["end_ts"].shift(1)
     return steps.with_columns(lead_ns=lead).select(*_STEP)
+
+
+def _edges(p: Profile, steps: pl.DataFrame) -> pl.DataFrame:
+    """What a simulated run's body holds before its first and after its last step."""
+    body = p.fact("body_ns")
+    if body is None or "first_hw_timestamp" in p.facts:  # measured, or a window of the run
+        return pl.DataFrame(schema=_STEP)
+    first, last = float(steps["start_ts"][0]), float(steps["end_ts"][-1])
+    spans = (("begin", 0.0, first), ("completion", last, body))
+    rows = [{"table": "Run", "start_ts": a, "end_ts": b, "by": "DMA", "opcode": name} for name, a, b in spans if b > a]
+    return pl.DataFrame(rows, schema=_STEP)
 
 
 def _before(p: Profile, nodes: pl.DataFrame) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from .bounds import Bounds, bounds
 from .computed import Values, computed
 from .dma import Dma, dma
 from .intervals import Intervals
-from .machine import Machine, machine, working
+from .machine import Machine, added, machine, working
 from .overlap import COMPUTE, compute_intervals, dma_intervals, overlap
 
 
@@ -30,6 +30,10 @@ class Evidence:
         busy: active time of each compute engine.
         inner_dma_ns: DMA that no compute hides, between the first and the last compute: without filling and draining.
         work: instructions other than waits, sorted by start.
+        spilled_bytes: bytes of intermediate tensors saved to HBM and loaded again for want of SBUF.
+        spill_stated: whether the source states them; else they are the transfers that a simulated run added to instructions
+            that move no data by themselves, so at least so many.
+        spilling: ids of the instructions that issue those transfers.
     """
 
     p: Profile
@@ -42,6 +46,9 @@ class Evidence:
     busy: dict[str, float]
     inner_dma_ns: float
     work: pl.DataFrame
+    spilled_bytes: float
+    spill_stated: bool
+    spilling: pl.Series
 
     @property
     def body_ns(self) -> float:
@@ -85,6 +92,7 @@ def gather(p: Profile, total: float) -> Evidence:
     kinds = {row["kind"]: row for row in overlap(p).rows.to_dicts()}
     compute, moving = compute_intervals(p), dma_intervals(p)
     inner = moving.subtract(compute).clip(compute.start[0], compute.end[-1]).measure if len(compute) else 0.0
+    stated, added_moves = _stated_spill(p), _added_moves(p)
     has_dma = p.has("DmaPacket") or p.has("DmaPacketAggregated")
     return Evidence(
         p=p,
@@ -97,4 +105,21 @@ def gather(p: Profile, total: float) -> Evidence:
         busy={name: Intervals.from_frame(work.filter(engine=name)).measure for name in COMPUTE},
         inner_dma_ns=inner,
         work=work,
+        spilled_bytes=added(added_moves["transfer_bytes"]) if stated is None else stated,
+        spill_stated=stated is not None,
+        spilling=added_moves["instruction_id"].drop_nulls(),
     )
+
+
+def _stated_spill(p: Profile) -> float | None:
+    """Spilled bytes as the source's own summary has them."""
+    rows = p.rows("Summary").filter(pl.col("metric").is_in(["spill_save_bytes", "spill_reload_bytes"]))
+    values = rows["value"].drop_nulls()
+    return float(values.sum()) if len(values) else None
+
+
+def _added_moves(p: Profile) -> pl.DataFrame:
+    """Of a simulated run, the transfers of instructions that are no DMA: saves and reloads of spilled tensors."""
+    on_chip = (pl.col("source") == "sbuf") & (pl.col("dest") == "sbuf")
+    rows = p.rows("DmaPacketAggregated").filter(on_chip & ~pl.col("op").str.starts_with("dma"))
+    return rows if p.origin.simulated else rows.clear()

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ..profile import Profile
 from .dma import SMALL_BYTES
 from .evidence import Evidence
 from .intervals import Intervals
 from .machine import added
+from .system import system
 
 _DOCS = "https://awsdocs-neuron.readthedocs-hosted.com/en/latest/nki/deep-dives/"
 GUIDE = _DOCS + "nki_perf_guide.html"
 DMA_GUIDE = _DOCS + "nki-dma-bandwidth-guide.html"
 MOVING_MAX = 512
 FULL_BYTES = 4096
+PARTITIONS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ def dma_issue(e: Evidence) -> Found | None:
     interval = most["mean_interval_ns"]
     if most["dmas"] < 32 or not interval or interval > 1500 or most["dmas"] * interval < 0.6 * e.body_ns:
         return None
+    if e.of.dma_bytes_per_s and added(e.dma.rows["bytes"]) / e.of.dma_bytes_per_s * 1e9 > 0.6 * most["dmas"] * interval:
+        return None  # the engines move so much that triggering is not the limit
     evidence = f"{most['engine']} triggers {most['dmas']} DMAs, one every {interval:,.0f} ns"
     issuing = e.work.filter(pl.col("opcode").str.starts_with("DMA"))
     return Found(
@@ -140,8 +145,7 @@ def reload(e: Evidence) -> Found | None:
 
 def spill(e: Evidence) -> Found | None:
     """Intermediate tensors that do not fit SBUF."""
-    stated = {row["metric"]: row["value"] for row in e.p.rows("Summary").to_dicts()}
-    size = (stated.get("spill_save_bytes") or 0) + (stated.get("spill_reload_bytes") or 0)
+    size, known = e.spilled_bytes, "" if e.spill_stated else "at least "
     moved = added(e.dma.rows["bytes"]) if e.dma else 0.0
     if not size or not moved:
         return None
@@ -149,9 +153,9 @@ def spill(e: Evidence) -> Found | None:
     return Found(
         "spill",
         "hold less in SBUF at once: smaller tiles or an earlier last use",
-        f"{size:,.0f} bytes saved and reloaded",
+        f"{known}{size:,.0f} bytes saved and reloaded",
         gain,
-        "",
+        e.lines(e.p.rows("Instruction").filter(pl.col("id").is_in(e.spilling.implode()))),
     )
 
 
@@ -212,6 +216,34 @@ def imbalance(e: Evidence) -> Found | None:
     )
 
 
+def few_partitions(e: Evidence) -> Found | None:
+    """Tiles that lie on few of the 128 partitions, on an engine other than TensorE that is the limit."""
+    tiles = e.p.rows("SbufAllocation").filter(pl.col("space").fill_null("sbuf") == "sbuf").drop_nulls("partitions")
+    size = pl.col("end_address") - pl.col("start_address")
+    held = tiles.select(size=size, used=size * pl.col("partitions")).sum()
+    if e.busiest == "Tensor" or not held["size"][0]:
+        return None
+    mean = held["used"][0] / held["size"][0]
+    if mean > PARTITIONS / 2 or e.busy[e.busiest] < 0.5 * e.body_ns:
+        return None
+    return Found(
+        "few partitions", f"lay tiles out over all {PARTITIONS} partitions: an instruction takes as long for one as for all",
+        f"tiles in SBUF use {mean:.0f} partitions in the mean; {e.busiest} works {_us(e.busy[e.busiest])}",
+        e.busy[e.busiest] * (1 - mean / PARTITIONS), e.lines(e.work.filter(engine=e.busiest)),
+    )  # fmt: skip
+
+
+def launch_gaps(p: Profile) -> tuple[Found, float] | None:
+    """The device stands still between executions; with the time from the first to the last, ns. Needs host events."""
+    runs = system(p).rows
+    gaps, busy = added(runs["gap_ns"].clip(lower_bound=0)), added(runs["device_ns"])
+    if runs.height < 2 or gaps < 0.1 * (gaps + busy):
+        return None
+    evidence = f"{runs.height} executions leave the device idle for {_us(gaps)} of {_us(gaps + busy)} in between"
+    what = "queue the next execution before the last one ends (asynchronous execution, larger graphs, inputs on the device)"
+    return Found("launch gaps", what, evidence, gaps, "", GUIDE), gaps + busy
+
+
 def table_loads(e: Evidence) -> Found | None:
     """Activation tables loaded again and again."""
     loads = e.work.filter(opcode="ACT_TABLE_LOAD")
@@ -224,5 +256,5 @@ def table_loads(e: Evidence) -> Found | None:
 
 RULES: tuple[Rule, ...] = (
     missing_overlap, exposed_dma, exposed_collectives, small_dma, dma_issue, reload, spill, transposes, small_tiles, throttled,
-    imbalance, table_loads,
+    imbalance, few_partitions, table_loads,
 )  # fmt: skip
