@@ -30,13 +30,13 @@ class SimBackend:
         return [self._execute(case, arguments) for arguments in inputs]
 
     def _execute(self, case: Case, arguments: Sequence[Any]) -> Outcome:
-        run = nkilab.simulate(case.kernel, *arguments, sim=self.sim, **case.meta)
+        run = nkilab.simulate(case.kernel, *arguments, sim=self.sim, mutates=case.mutates, **case.meta)
         return Outcome(run.outputs, tuple(arguments), tuple(map(plain_finding, run.findings)))
 
     def time(self, case: Case, inputs: Sequence[Any], count: int) -> Timing:  # noqa: ARG002
         """See `Backend.time`."""
         sim = dataclasses.replace(self.sim, values=False)
-        run = nkilab.simulate(case.kernel, *inputs, sim=sim, **case.meta)
+        run = nkilab.simulate(case.kernel, *inputs, sim=sim, mutates=case.mutates, **case.meta)
         rows = run.profile.table("Instruction")
         moved = sum(int(rows[name].sum()) for name in ("hbm_read_bytes", "hbm_write_bytes"))
         low, high = run.total_range_us

@@ -41,7 +41,7 @@ def _own(name: str) -> tuple[Path, tuple[Case, ...]]:
         found = tuple(case for case in cases if case.name == name)
         if found:
             return path, found
-    raise UsageError(f"there is no kernel {name!r}", fix=fix_for(name, known) + "; or give FILE.py[:CASE]")
+    raise UsageError(f"there is no kernel {name!r}", fix=f"{fix_for(name, set(known))}; or give FILE.py[:CASE]")
 
 
 def own_files() -> dict[str, Path]:
