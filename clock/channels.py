@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Channels:
     """State of the queues, the engines and HBM.
 
-    `ends[queue]`: end of each transfer issued on it, for the ring. `busy[engine]`: when it is done with what it has;
+    `issued[queue]`: (end, descriptors on an engine so far) of each transfer issued on it, and `behind[queue]` how many
+    of them need not be waited for any more: for the ring. `busy[engine]`: when it is done with what it has;
     `level` stands for all of them while they are equal (`flat`), as they are while every transfer uses all engines.
     `pieces`: (start, end) of each transfer on each engine it uses, by transfer.
     """
@@ -30,7 +31,8 @@ class Channels:
     ring: int
     semaphore: float
     completion: float
-    ends: list[list[float]]
+    issued: list[list[tuple[float, int]]]
+    behind: list[int]
     busy: list[float]
     pieces: list[tuple[list[float], list[float]]]
     flat: bool = True
@@ -38,13 +40,20 @@ class Channels:
     memory: float = 0.0
 
     def room(self, transfer: int) -> float:
-        """When the transfer's queue has room for it."""
-        ends: list[float] = self.ends[self.columns[0][transfer]]
-        return ends[-self.ring] if len(ends) >= self.ring else 0.0
+        """When the transfer's queue has room for it; one that fills the ring alone needs half of it to begin."""
+        queue = self.columns[0][transfer]
+        issued, at = self.issued[queue], self.behind[queue]
+        if not issued:
+            return 0.0
+        most = issued[-1][1] + min(self.columns[8][transfer], self.ring // 2) - self.ring
+        while at < len(issued) and issued[at][1] < most:
+            at += 1
+        self.behind[queue] = at
+        return issued[at][0] if at < len(issued) and most > 0 else 0.0
 
     def move(self, transfer: int, issued: float) -> float:
         """Run one transfer that was issued at a time; when its last byte has landed."""
-        queue, latency, first, last, head, middle, tail, memory = (column[transfer] for column in self.columns)
+        queue, latency, first, last, head, middle, tail, memory, many = (column[transfer] for column in self.columns)
         arrival = issued + latency
         even = last - first + 1 == self.engines and head == middle == tail
         if even and self.flat:
@@ -55,7 +64,8 @@ class Channels:
             end = self._uneven(transfer, arrival, range(first, last + 1), (head, middle, tail))
         self.memory = max(self.memory, arrival) + memory
         done: float = max(end, self.memory)
-        self.ends[queue].append(done)
+        issued = self.issued[queue]
+        issued.append((done, (issued[-1][1] if issued else 0) + many))
         return done
 
     def _uneven(self, transfer: int, arrival: float, engines: range, times: tuple[float, float, float]) -> float:
@@ -77,15 +87,16 @@ class Channels:
 
 def channels(moved: Transfers, hw: Hardware) -> Channels:
     """Idle channels for a program's transfers."""
-    names = ("queue", "latency", "first", "last", "head", "middle", "tail", "hbm")
+    names = ("queue", "latency", "first", "last", "head", "middle", "tail", "hbm", "descriptors")
     dma = hw.dma
     return Channels(
         columns=tuple(getattr(moved, name).tolist() for name in names),
         engines=dma.engines,
         ring=dma.ring,
         semaphore=dma.semaphore_ns,
-        completion=dma.completion_ns,
-        ends=[[] for _ in QUEUES],
+        completion=dma.completion_ns + hw.handover.wait_ns,
+        issued=[[] for _ in QUEUES],
+        behind=[0] * len(QUEUES),
         busy=[0.0] * dma.engines,
         pieces=[([], [])] * len(moved.row),
     )

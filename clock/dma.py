@@ -32,7 +32,8 @@ class Transfers:
     `row`: instruction. `queue`: index into `QUEUES`. `load`: writes on-chip memory. `issue`: ns on the issuing stream.
     `latency`: ns from the start of the issue to the first element. Engines `first` to `last` move `head`, `middle` ...,
     `tail` ns of elements each; `hbm`: ns of HBM bandwidth. `bytes`, `elements`: of the whole transfer; `rows_first`,
-    `rows_last`: partition rows on the first and last engine, `rows`: on all. `cls`: class of the cost.
+    `rows_last`: partition rows on the first and last engine, `rows`: on all. `descriptors`: most on one engine, with the
+    semaphore's. `cls`: class of the cost.
     """
 
     row: Ints
@@ -51,6 +52,7 @@ class Transfers:
     rows_first: Ints
     rows_last: Ints
     rows: Ints
+    descriptors: Ints
     cls: Ints
 
 
@@ -88,7 +90,7 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
         queue=queue,
         load=target.space != HBM,
         issue=_issue_ns(program, rows, queue, hw),
-        latency=np.where(queue == SOFTWARE, hw.dma.software_latency_ns, hw.dma.hardware_latency_ns),
+        latency=_latency_ns(queue, source.space == HBM, hw),
         first=first,
         last=last,
         head=head,
@@ -100,6 +102,7 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
         rows_first=counts[0],
         rows_last=counts[1],
         rows=counts[2],
+        descriptors=rates.descriptors(np.minimum(counts[2], hw.dma.partitions_per_engine) * per_row, run * size),
         cls=np.full(len(rows), class_of(hw, "dma.element_ns")),
     )
 
@@ -158,6 +161,13 @@ def _issue_ns(program: Program, rows: Ints, queue: Ints, hw: Hardware) -> Floats
     return np.where(register, dma.register_issue_ns, issue)
 
 
+def _latency_ns(queue: Ints, load: Bools, hw: Hardware) -> Floats:
+    """From the start of the issue to data on all engines."""
+    dma = hw.dma
+    first = np.where(queue == SOFTWARE, dma.software_start_ns + dma.software_latency_ns, dma.hardware_latency_ns)
+    return first + np.where(load, dma.load_start_ns, dma.store_start_ns)
+
+
 def _spread(on_chip: _Side, direct: Bools, hw: Hardware) -> tuple[Ints, Ints, tuple[Ints, Ints, Ints, Ints]]:
     """First and last engine, and the partition rows on the first, the last, all, and each one between.
 
@@ -186,15 +196,22 @@ class _Rates:
     factor: Floats
     hw: Hardware
 
+    def descriptors(self, count: Floats, size: Ints) -> Ints:
+        """Descriptors of `count` elements of `size` bytes on one engine, and the one of the semaphore."""
+        packet = self.hw.dma.packet_bytes
+        merged = np.where(self.merges & (size < packet), count * size / max(packet, 1), count)
+        return np.ceil(merged).astype(np.int64) + 1
+
     def ns(self, count: Floats, size: Ints) -> Floats:
         """Time of `count` elements of `size` bytes on one engine."""
         dma = self.hw.dma
-        apart = count * (element_ns(size, self.hw) + np.where(self.cast, dma.cast_element_ns, 0.0))
+        overlap = dma.element_overlap_ns
+        apart = count * (element_ns(size, self.hw) - overlap + np.where(self.cast, dma.cast_element_ns, 0.0))
         if not dma.packet_bytes:
             return apart * self.factor
         whole, rest = np.divmod(count * size, dma.packet_bytes)
-        packet = element_ns(np.array(dma.packet_bytes), self.hw)
-        merged = whole * packet + np.where(rest > 0, element_ns(rest, self.hw), 0.0)
+        packet = element_ns(np.array(dma.packet_bytes), self.hw) - overlap
+        merged = whole * packet + np.where(rest > 0, element_ns(rest, self.hw) - overlap, 0.0)
         return np.where(self.merges & (size < dma.packet_bytes), merged, apart) * self.factor
 
 

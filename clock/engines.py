@@ -1,4 +1,9 @@
-"""Which engine runs an instruction that the trace leaves open."""
+"""Which engine runs an instruction that the trace leaves open.
+
+The ISA reference says of `tensor_copy` that the compiler selects the engine by workload, of the others that it selects
+it by the input's shape. Device profiles of trn2 show copies (PSUM to SBUF) on VectorE and ScalarE, never on GpSimdE, in
+an order in which each went to the engine that could finish it first; and everything else on VectorE.
+"""
 
 from __future__ import annotations
 
@@ -7,43 +12,71 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .costs import Operands, compute_cost
-from .program import DMA_APIS, ENGINES, Ints, Program
+from .program import DMA_APIS, GPSIMD, SCALAR, TENSOR, VECTOR, Bools, Ints, Program
 
 if TYPE_CHECKING:
     from nkilab.hardware import Hardware
 
     from .policy import Policy
 
+_LEAST_FIRST = (VECTOR, SCALAR, GPSIMD, TENSOR)
+
 
 def engine_of(program: Program, seen: Operands, hw: Hardware, policy: Policy) -> Ints:
     """Engine of every instruction, -1 for DMAs.
 
-    Where several engines may run it, the policy decides: the one with the least work so far in program order, or the
-    first of those allowed.
+    Where several engines may run it, the policy decides: for a copy VectorE or ScalarE, whichever finishes it first, and
+    for the rest the first of those allowed; or always the first.
     """
+    dma = program.api(*DMA_APIS)
     engine = program.instructions["engine"].astype(np.int64)
-    engine[program.api(*DMA_APIS)] = -1
-    open_rows = np.flatnonzero((engine < 0) & ~program.api(*DMA_APIS))
-    if not len(open_rows):
+    engine[dma] = -1
+    unknown = (engine < 0) & ~dma
+    if not unknown.any():
         return engine
-    allowed = program.instructions["engines"][open_rows].astype(np.int64)
-    allowed[allowed == 0] = 2
-    if policy.engine == "first":
-        engine[open_rows] = np.log2(allowed & -allowed).astype(np.int64)
+    mask = program.instructions["engines"].astype(np.int64)
+    for code in reversed(_LEAST_FIRST):
+        engine[unknown & (mask >> code & 1 == 1)] = code
+    engine[unknown & (engine < 0)] = VECTOR
+    both = 1 << VECTOR | 1 << SCALAR
+    free = unknown & program.api("tensor_copy") & (mask & both == both)
+    if policy.engine == "first" or not free.any():
         return engine
-    return _balanced(program, engine, open_rows, allowed, seen, hw)
+    return _earliest(program, engine, free, seen, hw)
 
 
-def _balanced(program: Program, engine: Ints, open_rows: Ints, allowed: Ints, seen: Operands, hw: Hardware) -> Ints:
-    count = len(program)
-    costs = [compute_cost(program, np.full(count, code), seen, hw).interval for code in range(len(ENGINES))]
-    own = np.zeros((len(ENGINES), count))
-    for code in range(len(ENGINES)):
-        own[code] = np.cumsum(np.where(engine == code, costs[code], 0.0))
-    extra = [0.0] * len(ENGINES)
-    for row, mask in zip(open_rows.tolist(), allowed.tolist(), strict=True):
-        choices = [code for code in range(len(ENGINES)) if mask >> code & 1]
-        best = min(choices, key=lambda code: own[code, row] + extra[code] + costs[code][row])
-        extra[best] += costs[best][row]
-        engine[row] = best
+def _earliest(program: Program, engine: Ints, free: Bools, seen: Operands, hw: Hardware) -> Ints:
+    """Give each free copy to the engine that finishes it first, in a coarse schedule of the rows in program order.
+
+    A tensor is there when the last instruction that wrote it is done; DMAs and matmuls take their least cost.
+    """
+    vector, scalar = (
+        compute_cost(program, np.where(free, code, engine), seen, hw).duration for code in (VECTOR, SCALAR)
+    )
+    columns = program.instructions["elements"] / hw.tensor.clock_ghz
+    fixed = np.where(engine == TENSOR, columns, np.where(engine < 0, hw.dma.software_issue_ns, vector))
+    reads, writes = _tensors(program, write=False), _tensors(program, write=True)
+    done = [0.0] * len(program.tensors["bytes"])
+    busy = [0.0] * 6
+    late = hw.dma.software_start_ns + hw.dma.software_latency_ns + hw.dma.load_start_ns + hw.dma.completion_ns
+    rows = zip(engine.tolist(), free.tolist(), fixed.tolist(), vector.tolist(), scalar.tolist(), strict=True)
+    for row, (code, either, cost, on_vector, on_scalar) in enumerate(rows):
+        ready = max([done[tensor] for tensor in reads[row]], default=0.0)
+        if either:
+            ends = max(ready, busy[VECTOR]) + on_vector, max(ready, busy[SCALAR]) + on_scalar
+            code = SCALAR if ends[1] <= ends[0] else VECTOR
+            cost = on_scalar if code == SCALAR else on_vector
+            engine[row] = code
+        busy[code] = max(ready, busy[code]) + cost
+        for tensor in writes[row]:
+            done[tensor] = busy[code] + (late if code < 0 else 0.0)
     return engine
+
+
+def _tensors(program: Program, *, write: bool) -> list[list[int]]:
+    """The tensors that each instruction reads, or writes."""
+    access = program.accesses
+    mine = np.flatnonzero(access["write"] == write)
+    tensor = access["tensor"][mine].tolist()
+    bounds = np.searchsorted(access["instruction"][mine], np.arange(len(program) + 1)).tolist()
+    return [tensor[low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]

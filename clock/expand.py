@@ -133,10 +133,13 @@ def _matmuls(device: Device, program: Program, extra: int, hw: Hardware) -> None
     rate = np.where(wide, tensor.fp32_cycles_per_column, tensor.cycles_per_column) / tensor.clock_ghz
     multiply = tensor.issue_ns + np.maximum(columns, tensor.min_columns) * rate
     weights = np.minimum(stationary, tensor.min_columns) * rate
-    load_rate = np.where(wide, tensor.fp32_load_cycles_per_column, tensor.load_cycles_per_column) / tensor.clock_ghz
+    turned = transpose | program.flag("transpose")[source]
+    wide_load = np.where(turned, tensor.fp32_transpose_load_cycles_per_column, tensor.fp32_load_cycles_per_column)
+    load_rate = np.where(wide, wide_load, tensor.load_cycles_per_column) / tensor.clock_ghz
     device.interval[rows] = np.where(loads, weights, multiply)
     shown = tensor.load_fixed_ns + stationary * load_rate
-    device.duration[rows] = np.where(loads, shown, multiply + tensor.pipeline_ns)
+    through = tensor.pipeline_ns + tensor.pipeline_cycles / tensor.clock_ghz
+    device.duration[rows] = np.where(loads, shown, multiply + through)
     device.opcode[rows] = np.where(loads, extra, extra + 1)
     known = {
         key: class_of(hw, f"tensor.{key}") for key in ("fp32_cycles_per_column", "cycles_per_column", "load_fixed_ns")
@@ -147,13 +150,21 @@ def _matmuls(device: Device, program: Program, extra: int, hw: Hardware) -> None
 
 
 def _table_loads(program: Program, engine: Ints) -> Bools:
-    """ScalarE instructions that need another set of activation functions than the one loaded before."""
+    """ScalarE instructions before which a set of activation functions is loaded.
+
+    Profiles show one load before the first instruction, a copy too, and each later one as soon as the last instruction
+    of the set before is done: what is in every set counts to the set that comes next. Where nothing else runs, none.
+    """
     own = np.array([name in EVERY_SET for name in program.names["function"]] + [True])
     function = program.instructions["function"].astype(np.int64)
-    needs = (engine == SCALAR) & ~own[function] & program.api("activation", "activation2", "activation_reduce")
-    rows = np.flatnonzero(needs)
+    rows = np.flatnonzero(engine == SCALAR)
     changed = np.zeros(len(program), np.bool_)
-    changed[rows] = np.r_[True, function[rows][1:] != function[rows][:-1]] if len(rows) else False
+    special = ~own[function[rows]] & program.api("activation", "activation2", "activation_reduce")[rows]
+    if not special.any():
+        return changed
+    place = np.where(special, np.arange(len(rows)), np.flatnonzero(special)[-1])
+    needed = function[rows][np.minimum.accumulate(place[::-1])[::-1]]
+    changed[rows] = np.r_[True, needed[1:] != needed[:-1]]
     return changed
 
 

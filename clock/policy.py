@@ -9,7 +9,7 @@ from nkilab.errors import UsageError
 
 Queue = Literal["compiler", "gpsimd", "sync", "scalar"]
 Loads = Literal["hoist", "overtake", "program"]
-Engine = Literal["balance", "first"]
+Engine = Literal["earliest", "first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,9 @@ class Policy:
         loads: the order of loads. `program`: one in-order stream, so that a store that waits for its data holds back
             the loads behind it (measured matmuls contradict this). `overtake`: loads pass stores that wait. `hoist`: as
             `overtake`, and loads whose tile is used more often are issued earlier, as far as SBUF has room.
-        engine: where an instruction runs that several engines could run. `balance`: the one with the least work so far;
-            `first`: the lowest of VectorE, ScalarE, GpSimdE.
+        engine: where an instruction runs that several engines could run. `earliest`: a copy on VectorE or ScalarE,
+            whichever finishes it first, the rest on the first that may; `first`: all on the first of VectorE, ScalarE,
+            GpSimdE that may.
 
     Raises:
         UsageError: a value that is not one of these.
@@ -32,7 +33,7 @@ class Policy:
 
     queue: Queue = "compiler"
     loads: Loads = "hoist"
-    engine: Engine = "balance"
+    engine: Engine = "earliest"
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(Policy).items():

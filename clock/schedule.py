@@ -79,6 +79,8 @@ class _State:
     free: list[float]
     same_engine: float
     across: float
+    lead: float
+    unclocked: tuple[float, float]
     weights: float = 0.0
     loaded: float = 0.0
     waiting: dict[int, list[int]] = field(default_factory=dict)
@@ -149,6 +151,8 @@ def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardw
         free=[0.0] * (ENGINE_STREAMS + len(QUEUES)),
         same_engine=hw.handover.same_engine_ns,
         across=hw.handover.signal_ns + hw.handover.wait_ns,
+        lead=hw.dma.software_start_ns,
+        unclocked=(hw.tensor.pipeline_ns, hw.tensor.load_fixed_ns),
     )
 
 
@@ -204,6 +208,7 @@ def _multiply(state: _State, lane: _Stream, grid: throttle.Clock) -> None:
     the one before has streamed its columns.
     """
     rows, at, free, weights, loaded = lane.rows, lane.at, state.free[TENSOR], state.weights, state.loaded
+    fixed, fixed_load = state.unclocked
     while at < len(rows):
         row = rows[at]
         ready = state.operands(row, TENSOR)
@@ -211,13 +216,15 @@ def _multiply(state: _State, lane: _Stream, grid: throttle.Clock) -> None:
             break
         if state.load[row]:
             begin = max(ready, weights)
-            loaded = begin + state.interval[row] * grid.factor(begin)
-            end = begin + state.duration[row]
+            factor = grid.factor(begin)
+            loaded = begin + state.interval[row] * factor
+            end = begin + fixed_load + (state.duration[row] - fixed_load) * factor
         else:
             begin = max(ready, free, loaded)
-            length = state.interval[row] * grid.factor(begin)
+            factor = grid.factor(begin)
+            length = state.interval[row] * factor
             grid.work(begin, length)
-            end = begin + length + state.duration[row] - state.interval[row]
+            end = begin + fixed + (state.duration[row] - fixed) * factor
             free, weights = begin + length, begin
         state.ready[row], state.start[row], state.end[row], state.done[row] = ready, begin, end, end
         state.finish(row, end + state.across)
@@ -245,7 +252,8 @@ def _issue(state: _State, code: int, when: float, lanes: channels.Channels) -> N
     """Run the next row of a stream at a time: issue a DMA, or run a GpSimdE instruction."""
     lane = state.streams[code]
     row = lane.rows[lane.at]
-    state.ready[row], state.start[row], state.end[row] = lane.ready, when, when + state.duration[row]
+    shown = when + state.lead if _resource(code) == GPSIMD and code >= ENGINE_STREAMS else when
+    state.ready[row], state.start[row], state.end[row] = lane.ready, shown, shown + state.duration[row]
     state.free[lane.resource] = when + state.interval[row]
     if code >= ENGINE_STREAMS:
         state.done[row] = lanes.move(state.transfer[row], when)

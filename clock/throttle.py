@@ -55,7 +55,8 @@ class Clock:
 
 def clock(throttle: Throttle) -> Clock:
     """A cold clock at time 0; one that is always warm where the generation shows no throttle."""
-    stop = throttle.window_ns if throttle.enabled else float("inf")
+    first = throttle.phase_ns % throttle.window_ns or throttle.window_ns
+    stop = first if throttle.enabled else float("inf")
     return Clock(
         window=throttle.window_ns,
         warm_above=throttle.warm_above,

@@ -57,8 +57,9 @@ class Tensor:
     """TensorE: limits of a matmul tile and its costs.
 
     A matmul pass streams one column of the moving tile in `cycles_per_column` (16 and 8 bit), fp32 takes `fp32_passes`
-    passes of `fp32_cycles_per_column`. `issue_ns` is added to each pass, `pipeline_ns` to its result. A weight load
-    takes `load_fixed_ns` and `load_cycles_per_column`, for fp32 `fp32_load_cycles_per_column`. Peaks are dense TFLOPS.
+    passes of `fp32_cycles_per_column`. `issue_ns` is added to each pass, `pipeline_cycles` and `pipeline_ns` to its result.
+    A weight load takes `load_fixed_ns` and `load_cycles_per_column`, for fp32 `fp32_load_cycles_per_column` (to be
+    transposed: `fp32_transpose_load_cycles_per_column`). The throttle slows cycles, not ns. Peaks are dense TFLOPS.
     """
 
     clock_ghz: float
@@ -76,10 +77,12 @@ class Tensor:
     fp32_passes: int
     fp32_cycles_per_column: float
     issue_ns: float
+    pipeline_cycles: float
     pipeline_ns: float
     load_fixed_ns: float
     load_cycles_per_column: float
     fp32_load_cycles_per_column: float
+    fp32_transpose_load_cycles_per_column: float
     tflops_bf16: float
     tflops_fp32: float
     tflops_fp8: float
@@ -184,12 +187,14 @@ class Dma:
     """DMA engines of one core.
 
     `software_issue_ns`, `register_issue_ns` (address in a register), `sync_issue_ns`, `scalar_issue_ns`: serial cost of
-    one DMA on its issuing stream; `software_row_ns`: what GpSimdE shows for it. `software_latency_ns`,
-    `hardware_latency_ns`: start of the issue to the first element. `completion_ns`: last element to the waiting engine.
-    One engine moves an element of `element_bytes[i]` in `element_ns[i]`, linear between, at the last slope beyond;
-    a type cast adds `cast_element_ns`; `semaphore_ns` follows the data. Software descriptors merge rows into packets of
-    `packet_bytes` (0: they do not); a longer row is loaded in pieces of `piece_bytes`. `*_efficiency`: share of the copy rate. `ring`: DMAs outstanding on a queue before
-    the issuer blocks.
+    one DMA on its issuing stream. GpSimdE shows `software_row_ns` for it, `software_start_ns` after it could start.
+    `software_latency_ns`, `hardware_latency_ns`: start of that row to the first element; `load_start_ns`,
+    `store_start_ns`: until the last engine moves data (from HBM, from SBUF). `completion_ns`: last element to the change
+    of the semaphore. One engine moves an element of `element_bytes[i]` in `element_ns[i]`, linear between, at the last
+    slope beyond; the next one begins `element_overlap_ns` before its end; a type cast adds `cast_element_ns`;
+    `semaphore_ns` follows the data. Software descriptors merge rows into packets of `packet_bytes` (0: they do not); a
+    longer row is loaded in pieces of `piece_bytes`. `*_efficiency`: share of the copy rate. `ring`: descriptors
+    outstanding on an engine of a queue before the issuer blocks.
     """
 
     engines: int
@@ -200,14 +205,18 @@ class Dma:
     sync_issue_ns: float
     scalar_issue_ns: float
     software_row_ns: float
+    software_start_ns: float
     software_latency_ns: float
     hardware_latency_ns: float
+    load_start_ns: float
+    store_start_ns: float
     completion_ns: float
     semaphore_ns: float
     packet_bytes: int
     piece_bytes: int
     element_bytes: tuple[int, ...]
     element_ns: tuple[float, ...]
+    element_overlap_ns: float
     cast_element_ns: float
     transpose_efficiency: float
     sbuf_transpose_efficiency: float
@@ -219,11 +228,13 @@ class Throttle:
     """TensorE's clock control, decided on a fixed grid of `window_ns`.
 
     Warm after a window busier than `warm_above`, cold (every cost x `cold_factor`) after one at or below `cold_below`.
-    `enabled` false: always warm.
+    `enabled` false: always warm. `phase_ns`: end of the first window, from the first trigger of the body; 0 is a whole
+    window. The grid runs free, so that it differs from launch to launch.
     """
 
     enabled: bool
     window_ns: float
+    phase_ns: float
     warm_above: float
     cold_below: float
     cold_factor: float

@@ -27,10 +27,11 @@ def test_a_load_runs_from_issue_to_data_as_the_parts_add_up(timed, hw) -> None:
     timing = timed(trace)
     row = timing.dma
     assert len(row["start"]) == 16
-    assert row["start"] == pytest.approx(hw.dma.software_latency_ns)
-    assert row["end"] - row["start"] == pytest.approx(8 * 158 + 9)
+    before = hw.dma.software_start_ns + hw.dma.software_latency_ns + hw.dma.load_start_ns
+    assert row["start"] == pytest.approx(before)
+    assert row["end"] - row["start"] == pytest.approx(8 * (158 - 3) + 9)
     assert (row["bytes"].sum(), row["elements"].sum()) == (128 * 4096, 128)
-    assert timing.instructions["end"] == pytest.approx(hw.dma.software_row_ns)
+    assert timing.instructions["end"] == pytest.approx(hw.dma.software_start_ns + hw.dma.software_row_ns)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,8 @@ def test_software_descriptors_merge_short_rows_into_packets(timed) -> None:
     source = trace.tensor("hbm", 512, 128, kind="input")
     trace.dma(trace.sbuf(128), source.at(c1=128))
     merged, apart = (timed(trace, queue=queue).dma for queue in ("gpsimd", "sync"))
-    assert merged["end"] - merged["start"] == pytest.approx(158 + 9)
-    assert apart["end"] - apart["start"] == pytest.approx(8 * 27 + 9)
+    assert merged["end"] - merged["start"] == pytest.approx(158 - 3 + 9)
+    assert apart["end"] - apart["start"] == pytest.approx(8 * (27 - 3) + 9)
 
 
 def test_a_store_passes_on_at_the_rate_of_hbm_when_that_is_scarce(timed, hw) -> None:
@@ -111,9 +112,10 @@ def test_a_full_ring_holds_the_issuer_back(timed, hw) -> None:
     source = trace.tensor("hbm", 1024, 128, kind="input")
     for _ in range(4):
         trace.dma(trace.sbuf(1024), source)
-    timing = timed(trace, hw.replace(**{"dma.ring": 2}))
+    timing = timed(trace, hw.replace(**{"dma.ring": 18}))
     first_end = timing.dma["end"][0]
-    assert timing.instructions["start"][2] == pytest.approx(first_end)
+    assert timing.instructions["start"][2] == pytest.approx(first_end + hw.dma.software_start_ns)
+    assert timed(trace, hw.replace(**{"dma.ring": 27})).instructions["start"][2] < first_end
 
 
 def test_trn1_moves_rows_of_any_length_at_one_rate() -> None:
