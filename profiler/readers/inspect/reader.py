@@ -18,12 +18,11 @@ from .usage import cpu, host_memory
 MARKERS = ("ntrace.pb", "trace_info.pb")
 
 
-def read(path: Path, source_root: Path | None = None) -> Profile:  # noqa: ARG001 every reader takes the same options
+def read(path: Path) -> Profile:
     """The system profile in an inspect folder.
 
     Args:
         path: the folder; any of ntrace.pb, trace_info.pb, cpu_util.pb, host_mem.pb and trace.json may be absent or empty.
-        source_root: not used here: a system trace points at no kernel source.
 
     Raises:
         InputError: none of these files is there, or one is damaged.

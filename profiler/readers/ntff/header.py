@@ -72,7 +72,11 @@ def is_records(source: Source) -> bool:
     data, at = source.data, 0
     for _ in range(3):
         length = int.from_bytes(data[at : at + 4], "little")
-        if not 2 <= length <= min(MAX_RECORD, len(data) - at - 4) or data[at + 4] & 7 not in (0, 1, 2, 5) or data[at + 4] < 8:
+        if (
+            not 2 <= length <= min(MAX_RECORD, len(data) - at - 4)
+            or data[at + 4] & 7 not in (0, 1, 2, 5)
+            or data[at + 4] < 8
+        ):
             return False
         at += 4 + length
         if at == len(data):

@@ -23,20 +23,18 @@ from .metadata import Capture, capture
 from .names import parse
 from .notes import Losses, notes
 from .program_table import ProgramTable, program_table
-from .sources import sources
 
 # Clock of the engines other than the tensor engine, by machine: hardware guide of each generation.
 _CLOCK_GHZ = {"trn1": 1.4, "inf2": 1.4, "trn2": 1.2, "trn3": 1.2}
 
 
-def read(path: Path, neff: Path | None = None, source_root: Path | None = None) -> Profile:
+def read(path: Path, neff: Path | None = None) -> Profile:
     """The profile in an NTFF.
 
     Args:
         path: the NTFF.
         neff: its NEFF; without one it is looked for by uuid beside the NTFF. Without any, names, operands that need
             names, and source lines are null, and a note says so.
-        source_root: where the kernel's sources are on this machine, to embed them.
 
     Raises:
         InputError: damaged, or of another kind or version.
@@ -48,7 +46,7 @@ def read(path: Path, neff: Path | None = None, source_root: Path | None = None) 
     compiled = program.read(found) if found else None
     if compiled and not compiled.header.uuid.startswith(what.uuid):
         raise _wrong_neff(path, what, compiled)
-    return _profile(path, source, what, compiled, source_root)
+    return _profile(path, source, what, compiled)
 
 
 def _wrong_neff(path: Path, what: Capture, neff: Neff) -> UsageError:
@@ -61,7 +59,7 @@ def _wrong_neff(path: Path, what: Capture, neff: Neff) -> UsageError:
     )
 
 
-def _profile(path: Path, source: Source, what: Capture, neff: Neff | None, root: Path | None) -> Profile:
+def _profile(path: Path, source: Source, what: Capture, neff: Neff | None) -> Profile:
     """All tables of one NTFF."""
     calls, call_note = stacks.stacks(neff.members) if neff else (stacks.EMPTY, "")
     table = program_table(source, what, neff, calls)
@@ -71,7 +69,6 @@ def _profile(path: Path, source: Source, what: Capture, neff: Neff | None, root:
         "ActiveTime": frames.active(tables["Instruction"]),
         "KernelStackFrames": calls.frames,
         "KernelIterationVariables": calls.iterations,
-        "Source": sources(tables["Instruction"], root),
         "ModelInfo": _models(what),
         "ExecutionInfo": _execution(what, window),
         "Metadata": _facts(_metadata(path, what, neff, window)),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nkilab.profiler import sample
 from nkilab.profiler.profile import Profile
-from nkilab.profiler.readers import ntff
+from nkilab.profiler.readers import ntff, read
 from nkilab.profiler.sample import encode
 from nkilab.profiler.sample.run import ENGINES, EXECUTED, PACKETS, SEMAPHORES, THROTTLES, Core, Op, Run
 
@@ -134,7 +134,7 @@ def _same_packets(rows: pl.DataFrame, core: Core, number: int) -> None:
 @VERSIONS
 def test_the_sample_opens_with_lines_operands_and_sources(version: int, tmp_path: Path) -> None:
     path = sample.write(tmp_path, version)
-    profile = ntff.read(path, source_root=tmp_path)
+    profile = read(path, source_root=tmp_path)
     rows = profile.table("Instruction")
     assert rows.height == 1 + 9 * 8
     assert rows.select("line", "operands", "bir_id").null_count().sum_horizontal().item() == 0

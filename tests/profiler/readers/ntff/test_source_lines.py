@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from nkilab.profiler.profile import Profile
-from nkilab.profiler.readers import ntff
+from nkilab.profiler.readers import ntff, read
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,6 @@ def test_sources_come_only_from_the_folder_named(moe: Profile, shared_profiles: 
     kernel = tmp_path / "agents" / "v6b_1_coalesce_down_dma.py"
     kernel.parent.mkdir()
     kernel.write_text("# the kernel\n")
-    rows = ntff.read(path, source_root=tmp_path).table("Source")
+    rows = read(path, source_root=tmp_path).table("Source")
     assert rows["text"].to_list() == ["# the kernel\n"]
     assert rows["file"][0].endswith("agents/v6b_1_coalesce_down_dma.py")

@@ -1,15 +1,11 @@
-"""Each rule of `advice` fires on a run made for it and is silent on its twin; `doctor` names each thing once."""
+"""Each rule of `advice` fires on a run made for it and is silent on its twin."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from nkilab.profiler import Origin, Profile
-from nkilab.profiler.readers import read
-from tests.profiler import makers
 from tests.profiler.test_stalls import op
 
 TOTAL = 100_000.0
@@ -169,53 +165,3 @@ def test_no_gain_is_larger_than_the_distance_to_the_bound() -> None:
     found = profile(HALF, DmaPacket=packets(256, IDLE))
     above = TOTAL - found.bounds().rows["ns"].to_list()[-1]
     assert found.advice().table()["gain_ns"].max() <= above + 1e-6
-
-
-def checks(p: Profile) -> dict[str, str]:
-    """Checks that found something, with their level."""
-    return dict(p.doctor().table().select("check", "level").iter_rows())
-
-
-def json_profile(tmp_path: Path, **tables: list[makers.Row] | None) -> Profile:
-    return read(makers.write(tmp_path / "p.json", makers.device_json(**tables)))
-
-
-def test_a_sound_profile_has_nothing_missing_but_what_it_lacks(tmp_path: Path) -> None:
-    found = checks(json_profile(tmp_path))
-    assert found["DGE notifications"] == "missing"
-    assert "source lines" not in found
-    assert "dropped records" not in found
-    assert "clocks" not in found
-
-
-CASES = {
-    "dropped records": ({"warnings": [{"category": "x", "message": "Notification from block NC of type INSTRUCTION were dropped"}]}, "wrong"),
-    "source lines": ({"instruction": [makers.instruction(0, 9, "Tensor", "MATMUL")]}, "missing"),
-    "FLOPs": ({"instruction": [makers.instruction(0, 9, "Tensor", "MATMUL")]}, "missing"),
-    "no instructions": ({"instruction": None}, "wrong"),
-    "duplicate packets": ({"dma": [makers.packet(0, 9, "input", 4) | {"duplicate": "yes"}]}, "suspect"),
-    "clocks": ({"instruction": [makers.instruction(0, 5000, "Tensor", "MATMUL")]}, "suspect"),
-    "unknown opcodes": ({"instruction": [makers.instruction(0, 9, "Tensor", "OPCODE_0x41")]}, "note"),
-    "version": ({"metadata": [{"ntff_version": 9, "last_hw_timestamp": 1000}]}, "suspect"),
-    "first execution": ({"metadata": [{"execution_index": 1, "last_hw_timestamp": 1000}]}, "suspect"),
-    "wait counters": ({"instruction": [makers.instruction(0, 9, "Tensor", "A"), makers.instruction(20, 29, "Tensor", "B", evt_wait_time=29860)]}, "note"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("check", CASES)
-def test_each_check_fires_on_its_fault(check: str, tmp_path: Path) -> None:
-    tables, level = CASES[check]
-    assert checks(json_profile(tmp_path, **tables))[check] == level  # type: ignore[arg-type]
-
-
-def test_the_worst_stands_first_and_says_what_to_do(tmp_path: Path) -> None:
-    found = json_profile(tmp_path, **CASES["dropped records"][0]).doctor()  # type: ignore[arg-type]
-    assert found.table()["level"][0] == "wrong"
-    assert found.table()["fix"][0]
-    assert not found.healthy
-
-
-def test_a_simulation_says_that_it_is_one() -> None:
-    shares = pl.DataFrame({"cost_class": ["calibrated", "guessed"], "share": [0.9, 0.1]})
-    rows = profile(steady(), CostClass=shares).doctor().table()
-    assert "90% calibrated, 10% guessed" in rows.filter(check="modelled")["what"].item()
