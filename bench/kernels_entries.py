@@ -11,6 +11,7 @@ import numpy as np
 
 import nkilab
 from nkilab.kernels import (
+    attention_block,
     flash_attention,
     fused_qkv,
     layernorm,
@@ -133,6 +134,28 @@ def _attention(length: int, floor: float, *, causal: bool) -> Entry:
     )
 
 
+def _block(tokens: int) -> Entry:
+    hidden, heads, kv_heads, d = 4096, 32, 8, 128
+    rows, columns = heads * d, (heads + 2 * kv_heads) * d
+    angles = _fp32(tokens, d // 2)
+    return Entry(
+        title=f"{tokens} tokens, hidden 4096, 32 + 2 x 8 heads of 128, causal",
+        kernel=attention_block.attention_block,
+        shapes=(
+            _bf16(tokens, hidden),
+            _bf16(hidden, columns),
+            _bf16(rows, hidden),
+            _bf16(1, hidden),
+            None,
+            angles,
+            angles,
+        ),
+        work=2 * tokens * hidden * (columns + rows) + 2 * tokens * tokens * rows,
+        meta={"heads": heads, "kv_heads": kv_heads},
+        detail=True,
+    )
+
+
 _ROWS = 4096 * 2048 * 2 * 2
 
 FAMILIES: tuple[Family, ...] = (
@@ -197,6 +220,7 @@ FAMILIES: tuple[Family, ...] = (
             _attention(8192, 0.55, causal=True),
         ),
     ),
+    Family(title="attention_block", module=attention_block, entries=(_block(2048),)),
     Family(
         title="swiglu_mlp",
         module=swiglu_mlp,
@@ -238,7 +262,10 @@ FAMILIES: tuple[Family, ...] = (
                 detail=True,
             ),
         ),
-        notes=("All passes on VectorE: 293 us.",),
+        notes=(
+            "All passes on VectorE: 293 us.",
+            "A tile centred behind the next one's root on ScalarE: VectorE waits for both; 241 us.",
+        ),
     ),
     Family(
         title="rope",

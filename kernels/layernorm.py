@@ -2,8 +2,9 @@
 
 Rows go to partitions, 128 at a time, and are read once. VectorE makes mean and variance in one pass (`bn_stats`, 512
 elements at most, `bn_aggr` joins the pieces exactly), so nothing is squared or summed twice. Then ScalarE takes
-`row * scale + bias` by columns, VectorE multiplies by the gain and GpSimd adds the offset. A tile's statistics are issued
-before the tile ahead of it is finished, so that VectorE has work while ScalarE makes the inverse root.
+`row * scale + bias` by columns, VectorE multiplies by the gain and GpSimd adds the offset. Engines are in order, so tiles are
+interleaved: a tile is centred (ScalarE), then the next one's statistics are made (VectorE), then the first gets its gain.
+Loads go through Sync's queue, because GpSimd, which issues the others, is busy with offsets.
 
 Bound: the vector engine, one pass for the statistics and one for the gain, in fp32.
 """
@@ -13,7 +14,7 @@ import nki.isa as nisa
 import nki.language as nl
 
 from .projection import ROWS, Norm
-from .tiles import shard, spans
+from .tiles import load_aside, shard, spans
 
 
 @nki.jit
@@ -29,17 +30,17 @@ def layernorm(x, gain=None, offset=None, epsilon=1e-6):
     before = None
     for n, p in spans(shard(N, ROWS), ROWS):
         tile = nl.ndarray((p, D), dtype=x.dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=x[n : n + p, :])
+        load_aside(tile, x[n : n + p, :])
+        centred = None if before is None else norm.centred(*before[1:])
         statistics = norm.begin(tile)
-        finish(norm, result, before)
+        store(norm, result, before, centred)
         before = n, tile, statistics
-    finish(norm, result, before)
+    store(norm, result, before, norm.centred(*before[1:]) if before is not None else None)
     return result
 
 
-def finish(norm, result, rows):
-    """Normalise and store the rows of one tile."""
-    if rows is None:
-        return
-    n, tile, statistics = rows
-    nisa.dma_copy(dst=result[n : n + tile.shape[0], :], src=norm.finish(tile, statistics))
+def store(norm, result, rows, centred):
+    """Complete and store the rows of one tile."""
+    if rows is not None:
+        n, tile, _ = rows
+        nisa.dma_copy(dst=result[n : n + tile.shape[0], :], src=norm.completed(tile, centred))

@@ -46,27 +46,32 @@ class Norm:
         """The rows normalised with their statistics, gain and offset."""
         if self.kind is None:
             return tile
-        scale, bias = statistics
+        if self.kind == "layer":
+            return self.completed(tile, self.centred(tile, statistics))
         result = nl.ndarray(tile.shape, dtype=tile.dtype, buffer=nl.sbuf)
-        if self.kind == "rms":
-            self.scaled(result, tile, scale)
-            return result
-        centred = result if self.gain is None and self.offset is None else nl.ndarray(tile.shape, nl.float32)
+        self.scaled(result, tile, statistics[0])
+        return result
+
+    def centred(self, tile, statistics):
+        """Rows less their mean and over their deviation; in the tile's dtype where nothing follows, else in fp32."""
+        last = self.gain is None and self.offset is None
+        centred = nl.ndarray(tile.shape, dtype=tile.dtype if last else nl.float32, buffer=nl.sbuf)
+        scale, bias = statistics
         nisa.tensor_scalar(
             dst=centred, data=tile, op0=nl.multiply, operand0=scale, op1=nl.add, operand1=bias, engine=self.second
         )
-        p = tile.shape[0]
-        if self.gain is not None:
-            gained = result if self.offset is None else nl.ndarray(tile.shape, nl.float32)
-            nisa.tensor_tensor(
-                dst=gained, data1=centred, data2=self.gain[0:p, :], op=nl.multiply, engine=nisa.engine.vector
-            )
-            centred = gained
-        if self.offset is not None:
-            nisa.tensor_tensor(
-                dst=result, data1=centred, data2=self.offset[0:p, :], op=nl.add, engine=nisa.engine.gpsimd
-            )
-        return result
+        return centred
+
+    def completed(self, tile, centred):
+        """Centred rows times the gain plus the offset, in the tile's dtype."""
+        vectors = [(self.gain, nl.multiply, nisa.engine.vector), (self.offset, nl.add, nisa.engine.gpsimd)]
+        wanted = [step for step in vectors if step[0] is not None]
+        for vector, op, engine in wanted:
+            dtype = tile.dtype if vector is wanted[-1][0] else nl.float32
+            result = nl.ndarray(tile.shape, dtype=dtype, buffer=nl.sbuf)
+            nisa.tensor_tensor(dst=result, data1=centred, data2=vector[0 : tile.shape[0], :], op=op, engine=engine)
+            centred = result
+        return centred
 
     def scaled(self, result, tile, scale):
         """Rows times their scale, and times the gain where there is one, in one pass."""
@@ -99,10 +104,11 @@ class Norm:
         nisa.bn_aggr(dst=both, data=stats)
         scale = nl.ndarray((p, 1), dtype=nl.float32, buffer=nl.sbuf)
         nisa.activation(dst=scale, op=nl.rsqrt, data=both[:, 1:2], bias=self.epsilon[0:p, :])
+        # On ScalarE too: VectorE would wait for the root before it goes on.
+        lowered = nl.ndarray((p, 1), dtype=nl.float32, buffer=nl.sbuf)
+        nisa.activation(dst=lowered, op=nl.copy, data=both[:, 0:1], scale=-1.0)
         bias = nl.ndarray((p, 1), dtype=nl.float32, buffer=nl.sbuf)
-        nisa.scalar_tensor_tensor(
-            dst=bias, data=both[:, 0:1], op0=nl.multiply, operand0=-1.0, op1=nl.multiply, operand1=scale
-        )
+        nisa.activation(dst=bias, op=nl.copy, data=lowered, scale=scale)
         return scale, bias
 
 

@@ -4,14 +4,14 @@ Tokens go to partitions, 128 at a time, with all their heads in the free dimensi
 partition, half a head or one element apart, and an access pattern with stride 0 gives every head the same angles. (With the
 head dimension on the partitions, as in `fused_qkv`, the pair has to cross partitions instead.)
 
-Bound: the vector engine: four products and two sums of half a row each, in fp32. GpSimd takes what the scheduler gives it.
+Bound: the vector engine: four products and two sums of half a row each, in fp32.
 """
 
 import nki
 import nki.isa as nisa
 import nki.language as nl
 
-from .tiles import shard, spans
+from .tiles import load_aside, shard, spans
 
 ROWS = nl.tile_size.pmax
 
@@ -47,7 +47,7 @@ def rope(x, cos, sin, interleaved=False):
 def angles_of_heads(table, token, p, heads, half):
     """A table's rows of `p` tokens, the same for every head: `[p, heads, half]` without a copy."""
     tile = nl.ndarray((p, half), dtype=table.dtype, buffer=nl.sbuf)
-    nisa.dma_copy(dst=tile, src=table[token : token + p, :])
+    load_aside(tile, table[token : token + p, :])
     return tile.ap(pattern=[[half, p], [0, heads], [1, half]])
 
 

@@ -8,6 +8,7 @@ import pytest
 import nkilab
 from nkilab.case import compare
 from nkilab.kernels import (
+    attention_block_cases,
     fused_qkv_cases,
     layernorm_cases,
     matmul_fast_cases,
@@ -19,6 +20,7 @@ from nkilab.kernels import (
 
 SMALL = {"m": 300, "k": 520, "n": 700, "tokens": 140, "hidden": 256, "features": 400}
 CASES = (
+    *attention_block_cases.CASES,
     *fused_qkv_cases.CASES,
     *layernorm_cases.CASES,
     *matmul_fast_cases.CASES,
