@@ -18,6 +18,24 @@ from types import ModuleType
 from nkilab.errors import UsageError
 
 _SERVED = "nkilab.simulator.nki"
+_ELSEWHERE = {
+    "nki.isa.constants": "nkilab.simulator.constants",
+    "neuronxcc": "nkilab.simulator.neuronxcc",
+    "neuronxcc.nki.isa.constants": "nkilab.simulator.constants",
+}
+
+
+_PACKAGES = ("nki", "nki.isa", "neuronxcc", "neuronxcc.nki", "neuronxcc.nki.isa")
+
+
+def served(fullname: str) -> str:
+    """The simulator's module for `nki.x`, or `neuronxcc.nki.x` (the old namespace); "" for other names."""
+    if fullname in _ELSEWHERE:
+        return _ELSEWHERE[fullname]
+    for prefix in ("neuronxcc.nki", "nki"):
+        if fullname == prefix or fullname.startswith(f"{prefix}."):
+            return _SERVED + fullname.removeprefix(prefix)
+    return ""
 
 
 class DecoyError(UsageError, ImportError):
@@ -31,7 +49,11 @@ class _Alias(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The simulator's module."""
-        return importlib.import_module(_SERVED + spec.name.removeprefix("nki"))
+        if spec.name == "neuronxcc":
+            from nkilab.simulator.deprecated import deprecated
+
+            deprecated("the namespace neuronxcc.nki", "nki")
+        return importlib.import_module(served(spec.name))
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing: the module ran when it was imported under its own name; put its own spec back."""
@@ -40,24 +62,29 @@ class _Alias(Loader):
 
 
 class NkiFinder(MetaPathFinder):
-    """Serves `nki` and its modules from the simulator; refuses the placeholder of that name."""
+    """Serves `nki`, `neuronxcc.nki` and their modules from the simulator; refuses the placeholder of the name nki."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Spec of `nki` or a module in it; None for any other name, and where the real package is."""
+        """Spec of `nki`, `neuronxcc` or a module in them; None for any other name, and where the real package is."""
         del target
-        if fullname != "nki" and not fullname.startswith("nki."):
+        ours = served(fullname)
+        if not ours:
             return None
-        if fullname == "nki":
+        if "." not in fullname:
             found = PathFinder.find_spec(fullname, path)
             if found is not None and found.origin is not None:
-                refuse_placeholder(found)
+                if fullname == "nki":
+                    refuse_placeholder(found)
                 return None
-        served = _SERVED + fullname.removeprefix("nki")
-        if find_spec(served) is None:
+        try:
+            known = find_spec(ours)
+        except ModuleNotFoundError:
             return None
-        return ModuleSpec(fullname, _Alias(), is_package=fullname == "nki")
+        if known is None:
+            return None
+        return ModuleSpec(fullname, _Alias(), is_package=fullname in _PACKAGES)
 
 
 def refuse_placeholder(found: ModuleSpec) -> None:

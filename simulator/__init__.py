@@ -3,6 +3,8 @@
 `execute(kernel, (a, b), {}, Sim(target="trn2"))` gives an Execution: `.outputs`, `.findings`, `.trace.columns()`.
 """
 
+from .deprecated import NkilabDeprecationWarning
+from .arguments import per_rank
 from .errors import FindingsError, KernelError, NkiValidationError, UnsupportedError
 from .execute import Execution, execute
 from .findings import CODES, Finding, FindingCode
@@ -17,9 +19,11 @@ __all__ = [
     "FindingsError",
     "KernelError",
     "NkiValidationError",
+    "NkilabDeprecationWarning",
     "Sim",
     "Trace",
     "UnsupportedError",
     "default_sim",
     "execute",
+    "per_rank",
 ]

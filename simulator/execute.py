@@ -11,6 +11,7 @@ from nkilab.errors import UsageError
 from nkilab.hardware import Hardware
 
 from .arguments import Arguments, copied
+from .binding import check_shapes, prepared
 from .context import CURRENT, Context
 from .errors import FindingsError, KernelError, trimmed
 from .findings import Finding
@@ -87,6 +88,7 @@ def execute(
     __tracebackhide__ = True
     handle = as_kernel(kernel)
     options = (sim or Sim()).resolved()
+    kwargs, aliased = prepared(handle, kwargs, options)
     hardware = _hardware(options)
     _check_cores(handle, hardware)
     team = Team()
@@ -100,7 +102,7 @@ def execute(
                 context.shared = team.programs[rank, 0].context.shared
             team.add(context)
     try:
-        return _run(team, handle, args, kwargs, frozenset(mutates))
+        return _run(team, handle, args, kwargs, aliased | set(mutates))
     except KernelError as error:
         raise error.with_traceback(trimmed(error.__traceback__)) from None
 
@@ -190,6 +192,7 @@ def _bound(
             fix="give the kernel its parameters by position or by name",
             where=kernel.definition,
         ) from None
+    check_shapes(kernel, bound.arguments)
     names: list[str] = []
     for name, value in bound.arguments.items():
         kind = signature.parameters[name].kind

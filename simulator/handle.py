@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tensor import NKIObject
+from .constants import dependency
+from .deprecated import deprecated
+from .errors import KernelError
+from .levels import added_parameters
+from .objects import NKIObject
 
 
 class NkiInstruction(NKIObject):
@@ -16,14 +20,29 @@ class NkiInstruction(NKIObject):
 
     __slots__ = ("name", "producers", "row")
 
-    def __init__(self, handle: int, name: str | None = None) -> None:
+    def __init__(self, handle: int) -> None:
         """Make the handle of a row of the trace."""
         self.row = handle
-        self.name = name
+        self.name: str | None = None
         self.producers: tuple[NkiInstruction, ...] = ()
 
     def depends_on(self, *producers: NkiInstruction, kind: Any = None) -> NkiInstruction:
-        """Run after `producers`; returns self. `kind` is a `nisa.dependency` (API 0.7)."""
-        del kind
+        """Run after `producers`; returns self. `kind` is a `nisa.dependency` (API 0.7, which deprecates leaving it out).
+
+        Raises:
+            KernelError: a kind that is none, or a producer that is no instruction.
+        """
+        added_parameters("nki.isa.NkiInstruction.depends_on", kind is not None)
+        if kind is None:
+            deprecated("depends_on(…) without kind", "depends_on(…, kind=nisa.dependency.runtime)", since="0.7")
+        elif not isinstance(kind, dependency):
+            raise _wrong(f"depends_on(kind={kind!r})", "kind is nisa.dependency.runtime or nisa.dependency.schedule")
+        for producer in producers:
+            if not isinstance(producer, NkiInstruction):
+                raise _wrong(f"depends_on({producer!r})", "producers are what nki.isa functions return")
         self.producers += producers
         return self
+
+
+def _wrong(what: str, rule: str) -> KernelError:
+    return KernelError("argument", what, rule=rule, source="nki.isa.NkiInstruction")

@@ -238,7 +238,9 @@ def issue(
                 storage.guard.append(place.site)
                 if context.cores > 1 and context.values:
                     remember_value(context, tensor, plan.tensors.index(position))
-    return NkiInstruction(len(rows) // 5 - 1, name)
+    handle = NkiInstruction(len(rows) // 5 - 1)
+    handle.name = name
+    return handle
 
 
 def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tuple[Any, ...], site: int) -> None:

@@ -12,9 +12,14 @@ from typing import Any
 from nkilab.errors import Location, UsageError
 
 from .context import running
+from .deprecated import deprecated
 from .sim import Sim, default_sim
 
 LNC_VARIABLE = "NEURON_LOGICAL_NC_CONFIG"
+_DEPRECATED = {
+    "mode": "nki.jit without it: the framework is seen from the arguments",
+    "platform_target": "Sim(target=…) or NEURON_PLATFORM_TARGET_OVERRIDE",
+}
 
 
 class Kernel:
@@ -68,10 +73,17 @@ class Kernel:
         return code
 
     @property
+    def annotations(self) -> dict[str, Any]:
+        """Annotations of the function's parameters, as they stand in its definition."""
+        function = self.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        return dict(getattr(inspect.unwrap(function), "__annotations__", {}))
+
+    @property
     def mutable(self) -> frozenset[str]:
         """Parameters that are annotated as `nki.typing.mutable_tensor`."""
-        notes = getattr(inspect.unwrap(self.function), "__annotations__", {})
-        return frozenset(name for name, note in notes.items() if "mutable_tensor" in str(note))
+        return frozenset(name for name, note in self.annotations.items() if "mutable_tensor" in str(note))
 
     def __getitem__(self, lnc: Any) -> Kernel:
         """The kernel on `lnc` cores.
@@ -145,6 +157,9 @@ def jit(fn: Any = None, *, compile_config: Any = None, specialization_config: An
     Returns:
         A Kernel, or a decorator where `fn` is left out.
     """
+    for name, new in _DEPRECATED.items():
+        if name in kwargs:
+            deprecated(f"nki.jit({name}=…)", new)
     options = {"compile_config": compile_config, "specialization_config": specialization_config, **kwargs}
     if fn is None:
         return lambda function: jit(

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .deprecated import deprecated
 from .errors import KernelError
+from .levels import level, require
 from .tensor import NKIObject
 from .values.dtypes import DType, int32, int64
 
@@ -53,6 +55,13 @@ class VirtualRegister(_Device):
         self.value = None if state is None else wrap32(state)
         self.frozen = frozen
 
+    def __bool__(self) -> bool:
+        """Under API 0.6 whether it is not 0 (`while register:`); from 0.7 on a TypeError, as in the tracer."""
+        if level() != "0.6":
+            return super().__bool__()
+        deprecated("while <register>:", "nl.while_loop")
+        return value_of(self) != 0
+
     def __repr__(self) -> str:
         return f"<register {self.value}>"
 
@@ -80,6 +89,7 @@ class NkiScalar(_Device):
 
     def __init__(self, state: int, dtype: Any = None, is_comparison: bool = False) -> None:
         """Make a scalar that holds `state`."""
+        require("nki.isa.NkiScalar")
         self.dtype: DType = int64 if dtype == "int64" else int32
         self.value = wrap32(state) if self.dtype == "int32" else int(np.int64(state))
         self.is_comparison = is_comparison

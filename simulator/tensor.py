@@ -11,8 +11,7 @@ from .constants import MemoryRegion
 from .errors import UnsupportedError
 from .indexing import bound_of, dynamic_view, expanded, index_of, other_key, outside_error
 from .layout import HBM, Layout
-from .objects import DynamicSlice as DynamicSlice
-from .objects import NKIObject as NKIObject
+from .objects import DynamicSlice, NKIObject
 from .values.dtypes import DType
 from .values.dtypes import get as dtype_of
 from .views import view_error
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from .dynamic import Indirection
     from .layout import Layouts
     from .memory import Storage
+
+__all__ = ["DynamicSlice", "NKIObject", "NkiTensor", "tensor_at"]
 
 
 class NkiTensor(NKIObject):
@@ -56,7 +57,9 @@ class NkiTensor(NKIObject):
             KernelError: the shape needs more bytes than the storage has.
         """
         from .handles import bind
+        from .levels import added_parameters
 
+        added_parameters("nki.language.NkiTensor.__init__", address is not None)
         bind(self, tuple(shape), dtype_of(dtype), storage, buffer, name, address)
 
     @property
@@ -317,10 +320,10 @@ class NkiTensor(NKIObject):
             self.strides[:start] + found[1] + self.strides[end + 1 :],
         )
 
-    def reshape(self, *shape: Any) -> NkiTensor:
+    def reshape(self, shape: Sequence[int]) -> NkiTensor:
         """The same elements in another shape; on chip the partition dimension stays."""
-        wanted = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        new = views.infer(tuple(wanted), self.size, "reshape")
+        wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+        new = views.infer(wanted, self.size, "reshape")
         on_chip = self.layout.space != HBM
         if on_chip and new[0] != self.shape[0]:
             raise view_error(

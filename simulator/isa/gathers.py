@@ -12,6 +12,7 @@ from ..errors import KernelError
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Partial, Step, dst, issue
 from ..layout import SBUF
+from ..levels import inserted, level
 from ..rules import exactly, limit, same_dtype, same_elements
 from ..tensor import NkiTensor
 from ..values import gather, search
@@ -292,6 +293,10 @@ def _topk_rules(check: Check) -> None:
 
 def _topk(step: Step) -> tuple[Partial, Partial]:
     k = step.operands[0].layout.per_partition
+    if step.options[2]:
+        values, indices = topk_values.topk_of_partitions(step[2], step.options[0], k)
+        everywhere = np.ones(values.shape, np.bool_)
+        return Partial(values, everywhere), Partial(indices, everywhere)
     found = topk_values.topk(step[2], step.options[0], k)
     shape = (step.shape(0)[0], k)
     width = found.values.shape[1]
@@ -313,7 +318,7 @@ _TOPK = Instruction(
         Operand("src", dtypes=("bfloat16",)),
     ),
     _topk,
-    options=("n", "sorted"),
+    options=("n", "sorted", "alone"),
     engines=("gpsimd",),
     rules=(same_elements("val_dst", "idx_dst"), _topk_rules),
     confidence="untested",
@@ -325,9 +330,12 @@ def topk(
 ) -> NkiInstruction:
     """The k largest of n elements in each group of 16 partitions, read and written in snake layout (API 0.7).
 
-    Result j of a group lies at partition j % 16, position j // 16; k is the free size of `val_dst`.
+    Result j of a group lies at partition j % 16, position j // 16; k is the free size of `val_dst`. Under API 0.6 every
+    partition gets all k of its group, in ascending order, as that page describes.
 
     Raises:
         KernelError: shapes and dtypes that are not there.
     """
-    return issue(_TOPK, (val_dst, idx_dst, src), (int(n), bool(sorted)), name=name)
+    sorted, name = inserted("nki.isa.topk", sorted, False, name)
+    alone = level() == "0.6"
+    return issue(_TOPK, (val_dst, idx_dst, src), (int(n), bool(sorted), alone), name=name)

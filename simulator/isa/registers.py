@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..check import Check
-from ..context import current
-from ..errors import KernelError, UnsupportedError
+from ..errors import KernelError
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import HBM, SBUF
+from ..levels import added
 from ..registers import NkiScalar, VirtualRegister, value_of, wrap32
 from ..tensor import NkiTensor
 
@@ -115,11 +115,6 @@ def register_store(dst: NkiTensor, src: Any) -> NkiInstruction:
     return issue(_REGISTER_STORE, (dst,), (), (value_of(src),))
 
 
-def _level(api: str) -> None:
-    if current().sim.nki == "0.6":
-        raise UnsupportedError(f"nisa.{api} is not in NKI 0.6", rule="added in 0.7", fix='simulate with Sim(nki="0.7")')
-
-
 _SCALAR_LOAD = Instruction(
     "scalar_load",
     (Operand("src", spaces=_SPACES, dtypes=("int32", "int64")),),
@@ -130,13 +125,13 @@ _SCALAR_LOAD = Instruction(
 )
 
 
+@added("nki.isa.scalar_load")
 def scalar_load(src: NkiTensor) -> NkiScalar:
     """A one-element int32 or int64 tensor as a traced scalar (API 0.7).
 
     Raises:
         KernelError: more than one element, or another dtype.
     """
-    _level("scalar_load")
     loaded: list[int] = []
     issue(_SCALAR_LOAD, (src,), (), (loaded,))
     return NkiScalar(loaded[0] if loaded else 0, src.dtype)
@@ -152,13 +147,13 @@ _SCALAR_STORE = Instruction(
 )
 
 
+@added("nki.isa.scalar_store")
 def scalar_store(dst: NkiTensor, value: NkiScalar) -> None:
     """Store a traced scalar into a one-element tensor of the same width (API 0.7).
 
     Raises:
         KernelError: the value is a plain int, or the widths differ.
     """
-    _level("scalar_store")
     if not isinstance(value, NkiScalar):
         raise KernelError(
             "argument",

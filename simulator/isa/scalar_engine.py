@@ -11,6 +11,7 @@ from ..constants import engine as engines
 from ..constants import reduce_cmd as commands
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
+from ..levels import inserted
 from ..ops import op_name
 from ..rules import activation_function, float32_vectors, reduce_result, same_elements
 from ..tensor import NkiTensor
@@ -151,6 +152,7 @@ def activation(
     Raises:
         KernelError: shapes, dtypes, functions or reductions that the engine does not take.
     """
+    engine, name = inserted("nki.isa.activation", engine, engines.scalar, name)
     chosen = engines.unknown if engine in (None, engines.scalar) else engine
     options = (op_name(op), op_name(reduce_op, "reduce_op"), reduce_cmd, chosen)
     return issue(_ACTIVATION, (dst, data, bias, scale, reduce_res), options, name=name)
@@ -274,6 +276,7 @@ def activate2(
     Raises:
         KernelError: on trn1 and trn2, and for pairs or reductions that are not there.
     """
+    engine, name = inserted("nki.isa.activate2", engine, engines.scalar, name)
     chosen = engines.unknown if engine in (None, engines.scalar) else engine
     options = (
         op_name(op),

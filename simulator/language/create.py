@@ -10,10 +10,12 @@ import numpy as np
 
 from ..constants import MemoryRegion
 from ..context import current
+from ..deprecated import deprecated
 from ..errors import KernelError
 from ..isa.dma import dma_copy
 from ..isa.elementwise import memset
 from ..layout import HBM
+from ..levels import added_parameters
 from ..memory import SPACES
 from ..tensor import NkiTensor
 from ..values.dtypes import DType, uint8
@@ -32,6 +34,8 @@ def region_of(buffer: Any) -> MemoryRegion:
     """
     if isinstance(buffer, MemoryRegion):
         return buffer
+    if isinstance(buffer, str) and buffer in _REGIONS:
+        deprecated(f"buffer={buffer!r}", f"nl.{buffer}")
     found = _REGIONS.get(str(getattr(buffer, "value", buffer)))
     if found is None:
         raise KernelError(
@@ -116,15 +120,33 @@ def zeros_like(x: NkiTensor, dtype: Any = None, buffer: Any = None, name: str = 
 
 
 def empty_like(
-    x: NkiTensor,
+    x: Any,
     dtype: Any = None,
     buffer: Any = None,
     name: str = "",
     *,
     transpose_axes: Sequence[int] | None = None,
     address: Any = None,
-) -> NkiTensor:
-    """A new uninitialised tensor in the shape, dtype and buffer of another; `transpose_axes` permutes the shape."""
+) -> Any:
+    """A new uninitialised tensor or grid in the shape, dtype and buffer of another.
+
+    `transpose_axes` (API 0.7) gives the shape of an SBUF destination for `nisa.dma_transpose` with these axes.
+
+    Raises:
+        KernelError: axes that `dma_transpose` does not have.
+    """
+    added_parameters("nki.language.empty_like", transpose_axes is not None, address is not None)
+    if not isinstance(x, NkiTensor):
+        from .grids import empty_grid
+
+        return empty_grid(x, dtype, buffer, name, address)
+    if transpose_axes is not None and tuple(transpose_axes) not in ((1, 0), (2, 1, 0), (3, 1, 2, 0)):
+        raise KernelError(
+            "argument",
+            f"nl.empty_like(transpose_axes={transpose_axes!r})",
+            rule="(1, 0), (2, 1, 0) or (3, 1, 2, 0)",
+            source="nki.language.empty_like",
+        )
     shape = x.shape if transpose_axes is None else tuple(x.shape[a] for a in transpose_axes)
     return ndarray(shape, dtype or x.dtype, buffer or x.buffer, name, address)
 

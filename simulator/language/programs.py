@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..context import current, running
+from ..deprecated import deprecated
 from ..errors import KernelError
 from ..layout import HBM, PSUM, SBUF
 from ..memory import SPACES
@@ -45,17 +46,20 @@ def _range(start: Any, stop: Any, step: int) -> range:
 
 
 def affine_range(start: int, stop: int | None = None, step: int = 1) -> range:
-    """Python's `range` (deprecated in NKI 0.7)."""
+    """Python's `range` (deprecated)."""
+    deprecated("nl.affine_range", "range")
     return _range(start, stop, step)
 
 
 def sequential_range(start: int, stop: int | None = None, step: int = 1) -> range:
-    """Python's `range` (deprecated in NKI 0.7)."""
+    """Python's `range` (deprecated)."""
+    deprecated("nl.sequential_range", "range")
     return _range(start, stop, step)
 
 
 def static_range(start: int, stop: int | None = None, step: int = 1) -> range:
     """Python's `range` (deprecated in NKI 0.7)."""
+    deprecated("nl.static_range", "range", since="0.7")
     return _range(start, stop, step)
 
 
@@ -73,6 +77,7 @@ def dynamic_range(start: Any, stop: Any = None, step: int = 1) -> Iterator[Virtu
             source="NKI 0.7 migration guide",
             fix='use nl.fori_loop(lower, upper, body), or simulate with Sim(nki="0.6")',
         )
+    deprecated("nl.dynamic_range", "nl.fori_loop(lower, upper, body)")
     first, last = (0, start) if stop is None else (start, stop)
     for value in range(value_of(first), value_of(last), step):
         yield VirtualRegister(value, frozen=True)

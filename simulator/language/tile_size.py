@@ -5,6 +5,7 @@ from __future__ import annotations
 from nkilab.hardware import Hardware, load
 
 from ..context import running
+from ..deprecated import deprecated
 from ..sim import default_target
 from ..tensor import NKIObject
 
@@ -34,6 +35,7 @@ class TileSize(NKIObject):
     @property
     def psum_fmax(self) -> int:
         """Deprecated name of `psum_bank_fmax`."""
+        deprecated("nl.tile_size.psum_fmax", "nl.tile_size.psum_bank_fmax")
         return self.psum_bank_fmax
 
     @property
@@ -89,4 +91,5 @@ class TileSize(NKIObject):
     @property
     def total_available_sbuf_size(self) -> int:
         """Deprecated name of `sbuf_fmax_bytes`."""
+        deprecated("nl.tile_size.total_available_sbuf_size", "nl.tile_size.sbuf_fmax_bytes")
         return self.sbuf_fmax_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..constants import engine
+from ..constants import MemoryRegion, engine
 from ..isa.dma import dma_copy
 from ..isa.elementwise import reciprocal, tensor_copy, tensor_scalar, tensor_tensor
 from ..isa.reductions import tensor_reduce
@@ -173,7 +173,7 @@ def transpose(x: NkiTensor, dtype: Any = None) -> NkiTensor:
         tile = ndarray(x.shape, x.dtype)
         tensor_copy(tile, x)
         x = tile
-    out = ndarray((x.shape[1], x.shape[0]), x.dtype, "psum")
+    out = ndarray((x.shape[1], x.shape[0]), x.dtype, MemoryRegion.psum)
     nc_transpose(out, x, engine.tensor)
     if dtype is None or dtype == x.dtype:
         return out
@@ -189,6 +189,6 @@ def matmul(x: NkiTensor, y: NkiTensor, transpose_x: bool = False) -> NkiTensor:
         turned = transpose(x)
         stationary = ndarray(turned.shape, x.dtype)
         tensor_copy(stationary, turned)
-    out = ndarray((stationary.shape[1], y.shape[1]), "float32", "psum")
+    out = ndarray((stationary.shape[1], y.shape[1]), "float32", MemoryRegion.psum)
     nc_matmul(out, stationary, y)
     return out

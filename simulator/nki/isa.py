@@ -1,7 +1,9 @@
 """`nki.isa`: one function for each instruction."""
 
 # ruff: noqa: F401 (the names are for kernels)
+from .. import constants
 from ..constants import dependency, dge_mode, dma_engine, engine, matmul_perf_mode, nc_version, oob_mode, reduce_cmd
+from ..deprecated import deprecated as _deprecated
 from ..errors import NkiValidationError
 from ..handle import NkiInstruction
 from ..isa.dma import dma_compute, dma_copy, dma_transpose
@@ -54,12 +56,13 @@ sendrecv = _missing(
     name=None,
 )
 
-tensor_engine = engine.tensor
-vector_engine = engine.vector
-scalar_engine = engine.scalar
-gpsimd_engine = engine.gpsimd
-unknown_engine = engine.unknown
+_ENGINES = {f"{each.name}_engine": each for each in engine if each.name not in ("dma", "sync")}
+
+__path__: list[str] = []  # so that `import nki.isa.constants` finds ..constants
 
 
 def __getattr__(name: str) -> object:
+    if name in _ENGINES:
+        _deprecated(f"nisa.{name}", f"nisa.engine.{_ENGINES[name].name}")
+        return _ENGINES[name]
     raise _unknown_name("nki.isa", name, list(globals()))

@@ -14,7 +14,7 @@ from ..language.create import (
     zeros,
     zeros_like,
 )
-from ..language.grids import alloc_blocks, alloc_tiles, blocks, tiles
+from ..language.grids import NkiBlockGrid, NkiGrid, NkiTileGrid, alloc_blocks, alloc_tiles, blocks, tiles
 from ..language.math import *  # noqa: F403
 from ..language.programs import (
     affine_range,

@@ -1,8 +1,8 @@
 """`nisa.topk`: the k largest values of each group of 16 partitions, read and written in snake layout.
 
 Source: `nisa.topk` as documented for NKI 0.7 (Neuron 2.33): element j of a group lies in partition j % 16 at free position
-j // 16, for the input, the values and the indices alike. The page of 0.6 describes k results in each partition; it is the
-same instruction, and 0.7's description replaces that one.
+j // 16, for the input, the values and the indices alike. The page of 0.6 describes k results in each partition, which is
+what `Sim(nki="0.6")` gives.
 
 Left open, decided here: results come in descending order, whether `sorted` or not; of equal values the one of lower index
 is taken first; a NaN ranks below every number; what the lanes after result k - 1 of the last written position hold is
@@ -55,6 +55,23 @@ def topk(src: Array, n: int, k: int) -> TopK:
     indices[:, :k] = order
     defined = np.broadcast_to(np.arange(width * GROUP) < k, values.shape)
     return TopK(_from_snake(values), _from_snake(indices), _from_snake(defined))
+
+
+def topk_of_partitions(src: Array, n: int, k: int) -> tuple[Array, NDArray[np.uint32]]:
+    """`nisa.topk` as the page of NKI 0.6 describes it: each partition gets the k largest of its group, ascending.
+
+    Args:
+        src: bfloat16 tile (P, ...), P a multiple of 16.
+        n: active elements of a group's snake.
+        k: how many results.
+
+    Returns:
+        Values and uint32 indices, (P, k) each.
+    """
+    snake = _to_snake(free_flat(src))[:, :n]
+    order = descending(cast.float32(snake), k)[:, ::-1]
+    values = np.take_along_axis(snake, order, axis=1)
+    return np.repeat(values, GROUP, axis=0), np.repeat(order.astype(np.uint32), GROUP, axis=0)
 
 
 def _to_snake(tile: Array) -> Array:

@@ -292,14 +292,6 @@ def test_the_error_can_be_caught_in_the_kernel(simulate):
     np.testing.assert_array_equal(simulate(kernel, F32).outputs[0], F32)
 
 
-def test_a_missing_function_is_told_by_name():
-    def kernel(x):
-        nl.tiles(x)
-
-    with pytest.raises(NotImplementedError, match=r"nki.language.tiles is not in this simulator"):
-        execute(kernel, (F32,), {}, Sim())
-
-
 def test_a_misspelt_name_is_told_with_the_nearest():
     with pytest.raises(AttributeError, match=r"nki.isa.tensor_copi is not in this simulator") as caught:
         nisa.tensor_copi  # noqa: B018

@@ -203,6 +203,7 @@ def test_device_print_writes_the_values(simulate, capsys):
     assert capsys.readouterr().out == "tile is <NkiTensor sbuf float32[2, 2]>\n[[3. 3.]\n [3. 3.]]\n"
 
 
+@pytest.mark.filterwarnings("ignore::nkilab.simulator.NkilabDeprecationWarning")
 def test_programs_regions_and_blocks_in_order(simulate):
     seen = []
 

@@ -29,8 +29,8 @@ def inside(function, *arrays, **options):
     return kept[0]
 
 
-HBM = np.arange(4 * 6 * 10, dtype=np.int32).reshape(4, 6, 10)
-CHIP = np.arange(8 * 6 * 10, dtype=np.int32).reshape(8, 6, 10)
+HBM = np.arange(4 * 6 * 10, dtype=np.int32).reshape((4, 6, 10))
+CHIP = np.arange(8 * 6 * 10, dtype=np.int32).reshape((8, 6, 10))
 
 
 def on_chip(x):
@@ -70,15 +70,15 @@ def test_hbm_indexing_is_numpys(view):
         (lambda t: t.expand_dim(1).broadcast(1, 3), lambda a: np.broadcast_to(a[:, None], (8, 3, 6, 10))),
         (lambda t: t.expand_dim(3).squeeze_dim(3), lambda a: a),
         (lambda t: t.reshape_dim(2, (5, -1)), lambda a: a.reshape(8, 6, 5, 2)),
-        (lambda t: t.flatten_dims(1, 2), lambda a: a.reshape(8, 60)),
-        (lambda t: t.reshape((8, 4, 15)), lambda a: a.reshape(8, 4, 15)),
-        (lambda t: t.reshape(8, -1), lambda a: a.reshape(8, 60)),
+        (lambda t: t.flatten_dims(1, 2), lambda a: a.reshape((8, 60))),
+        (lambda t: t.reshape((8, 4, 15)), lambda a: a.reshape((8, 4, 15))),
+        (lambda t: t.reshape((8, -1)), lambda a: a.reshape((8, 60))),
         (
             lambda t: t.rearrange(("p", ("a", "b"), "c"), ("p", "b", "a", "c"), {"a": 2}),
             lambda a: a.reshape(8, 2, 3, 10).transpose(0, 2, 1, 3),
         ),
-        (lambda t: t.ap([[60, 8], [1, 4]], offset=7), lambda a: a.reshape(8, 60)[:, 7:11]),
-        (lambda t: t.ap([[60, 3], [2, 5]], offset=2 * 60), lambda a: a.reshape(8, 60)[2:5, 0:10:2]),
+        (lambda t: t.ap([[60, 8], [1, 4]], offset=7), lambda a: a.reshape((8, 60))[:, 7:11]),
+        (lambda t: t.ap([[60, 3], [2, 5]], offset=2 * 60), lambda a: a.reshape((8, 60))[2:5, 0:10:2]),
         (lambda t: t[2:4, 1].ap([[60, 2], [1, 3]]), lambda a: a[2:4, 1, 0:3]),
         (lambda t: t[2:4, 1].ap([[60, 2], [1, 3]], offset=0), lambda a: a[0:2, 0, 0:3]),
         (lambda t: t.view(nl.int16), lambda a: a.view(np.int16)),
