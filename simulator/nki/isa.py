@@ -6,6 +6,7 @@ from ..constants import dependency, dge_mode, dma_engine, engine, matmul_perf_mo
 from ..deprecated import deprecated as _deprecated
 from ..errors import NkiValidationError
 from ..handle import NkiInstruction
+from ..isa.cores import core_barrier, sendrecv
 from ..isa.dma import dma_compute, dma_copy, dma_transpose
 from ..isa.elementwise import (
     memset,
@@ -42,21 +43,12 @@ from ..isa.reductions import (
 from ..isa.registers import register_alloc, register_load, register_move, register_store, scalar_load, scalar_store
 from ..isa.scalar_engine import activate2, activation, activation_reduce
 from ..isa.tensor_engine import nc_matmul, nc_transpose
-from ..missing import missing as _missing
 from ..missing import unknown_name as _unknown_name
 from ..registers import NkiScalar, VirtualRegister
 from ..target import get_nc_sub_version, get_nc_version
 
-core_barrier = _missing("nki.isa", "core_barrier", "data cores", engine=engine.gpsimd, name=None)
-sendrecv = _missing(
-    "nki.isa",
-    "sendrecv",
-    "src dst send_to_rank recv_from_rank pipe_id",
-    dma_engine=dma_engine.dma,
-    name=None,
-)
-
 _ENGINES = {f"{each.name}_engine": each for each in engine if each.name not in ("dma", "sync")}
+
 
 __path__: list[str] = []  # so that `import nki.isa.constants` finds ..constants
 
