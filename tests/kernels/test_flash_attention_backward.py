@@ -30,8 +30,10 @@ def arguments(*sizes: int, dtype: np.dtype[Any] = FP32, seed: int = 0, **options
 
 def check(args: tuple[Array, ...], target: str = "trn2", **options: Any) -> None:
     before = [x.copy() for x in args]
-    run = nkilab.simulate(flash_attention_backward, *args, sim=nkilab.Sim(target=target), **options)
-    assert run.findings == ()
+    sim = nkilab.Sim(target=target, on_finding="collect")
+    run = nkilab.simulate(flash_attention_backward, *args, sim=sim, **options)
+    # Where every query sees a single key, dq and dk are zero, and the simulator says so.
+    assert {finding.code for finding in run.findings} <= {"all-zero-output"}
     assert [x.tobytes() for x in args] == [x.tobytes() for x in before]
     assert_gradients(run.outputs, args, **options)
 
