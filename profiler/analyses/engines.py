@@ -39,7 +39,7 @@ class Engines(Answer):
             instruction_ns: durations added up, overlapping ones twice, waits left out.
             instructions: number of instructions, waits included.
             flops, transpose_flops: TensorE's work, 2 per multiply-add.
-            hfu: flops / (peak FLOP/s x total time); mfu: (flops - transpose_flops) / the same; peak of one core in
+            hfu (of TensorE): flops / (peak FLOP/s x total time); mfu: (flops - transpose_flops) / the same; peak of one core in
             a core's row, of all cores in the row "all".
             DMA has rows of its own: active_ns is the time with a packet in flight, instructions counts packets.
             transposing: share of TensorE's instruction time spent on transposes.
@@ -168,6 +168,7 @@ def _finish(rows: pl.DataFrame, total: float, of: Machine) -> pl.DataFrame:
     cores = pl.when(pl.col("core") == ALL).then(of.cores).otherwise(1)
     peak = None if of.core_flops is None else of.core_flops * total * 1e-9
     order = {name: rank for rank, name in enumerate((*ENGINES, DMA))}
+    multiplies = pl.col("engine") == "Tensor"
     useful = pl.col("flops") - pl.col("transpose_flops").fill_null(0)
     return (
         rows.with_columns(
@@ -176,8 +177,8 @@ def _finish(rows: pl.DataFrame, total: float, of: Machine) -> pl.DataFrame:
             idle_ns=total - active,
             active=active / total,
             transposing=pl.when(pl.col("engine") == "Tensor").then(pl.col("transposing") / pl.col("instruction_ns")),
-            hfu=pl.col("flops") / (peak * cores) if peak else None,
-            mfu=useful / (peak * cores) if peak else None,
+            hfu=pl.when(multiplies).then(pl.col("flops") / (peak * cores)) if peak else None,
+            mfu=pl.when(multiplies).then(useful / (peak * cores)) if peak else None,
             rank=pl.col("engine").replace_strict(order, default=len(order), return_dtype=pl.Int64),
         )
         .sort(pl.col("core") != ALL, "core", "rank", "engine")

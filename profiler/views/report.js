@@ -6,14 +6,15 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 async function start() {
   const { timeline } = JSON.parse(document.getElementById("data").textContent);
   const data = await unpack(fromBase64(timeline));
-  const listing = new Map([...document.querySelectorAll("[data-line]:not(.nkt *)")].map((row) => [`${row.dataset.file}:${row.dataset.line}`, row]));
+  const places = [...document.querySelectorAll("[data-line]:not(.nkt *)")];
+  const listing = new Map(places.filter((row) => row.closest(".code")).map((row) => [`${row.dataset.file}:${row.dataset.line}`, row]));
   const onChange = ({ place: at }) => {
     document.querySelector(".code .lit")?.classList.remove("lit");
     if (at) listing.get(`${at.file}:${at.number}`)?.classList.add("lit");
   };
   const drawn = mount(place, data, { height: Math.max(460, Math.min(720, innerHeight - 180)), onChange });
   requestAnimationFrame(() => performance.mark("nkilab-painted")); // after the timeline's own frame, asked for before
-  for (const row of listing.values()) {
+  for (const row of places) {
     row.addEventListener("click", () => {
       drawn.selectPlace(row.dataset.file, Number(row.dataset.line));
       document.getElementById("section-timeline").scrollIntoView({ behavior: "smooth" });

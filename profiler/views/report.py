@@ -13,6 +13,7 @@ from typing import Any
 from ..profile import Profile
 from . import theme, timeline
 from .markup import Html, join, tag
+from .report_advice import conclusions
 from .report_head import header, missing, title_of
 from .report_numbers import numbers
 from .report_source import source
@@ -40,6 +41,7 @@ def report_html(profile: Profile, title: str = "") -> str:
         header(profile, heading),
         missing(profile, drawn["notes"]),
         numbers(profile),
+        conclusions(profile),
         _timeline_section(),
         source(profile),
     )

@@ -61,13 +61,17 @@ def hostile_profile() -> Profile:
     return Profile.build({**tables, "Warning": warning}, Origin("simulated", HOSTILE, HOSTILE), notes=(HOSTILE,))
 
 
+MANUAL = "https://awsdocs-neuron.readthedocs-hosted.com/"
+
+
 @pytest.fixture(scope="module")
 def page() -> Page:
     return Page(report_html(synthetic.profile(400), "scaled_matmul on trn2"))
 
 
 def test_nothing_is_fetched(page: Page) -> None:
-    assert not [e for e in page.elements if {"src", "href", "srcset", "action"} & set(e[1])]
+    links = [e for e in page.elements if {"src", "href", "srcset", "action"} & set(e[1])]
+    assert all(name == "a" and link["href"].startswith(MANUAL) for name, link in links), "links to the manual only"
     assert {name for name, _ in page.elements}.isdisjoint({"link", "iframe", "img", "object", "embed", "base", "form"})
     policy = next(
         a["content"] for name, a in page.elements if name == "meta" and a.get("http-equiv") == "Content-Security-Policy"
@@ -173,3 +177,16 @@ def test_a_real_profile_reports_its_own_numbers(shared_profiles: Path) -> None:
     assert "36.35 µs" in text
     assert "480.0 KiB" in text
     assert text.index("--enable-dge-notifs") < text.index("36.35 µs")
+
+
+def test_conclusions_stand_before_the_timeline_with_their_lines(page: Page) -> None:
+    order = [a["id"] for _, a in page.elements if (a.get("id") or "").startswith("section-")]
+    assert order.index("section-advice") < order.index("section-stalls") < order.index("section-timeline")
+    assert "section-bounds" in order
+    places = {a["data-line"] for name, a in page.elements if name == "button" and "data-line" in a}
+    assert places
+
+
+def test_a_profile_without_instructions_has_no_conclusions() -> None:
+    bare = synthetic.profile(400).with_tables({"Instruction": None, "Flow": None})
+    assert "section-advice" not in report_html(bare)
