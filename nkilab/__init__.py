@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nkilab.profiler import Profile as Profile
     from nkilab.profiler.fleet import Fleet as Fleet
     from nkilab.profiler.fleet import load_ranks as load_ranks
+    from nkilab.profiler.sample import sample as sample
     from nkilab.run import Run as Run
     from nkilab.run import load as load
     from nkilab.simulation import simulate as simulate
@@ -47,6 +48,7 @@ _PUBLIC = {
     "dtype": "nkilab.arrays",
     "load": "nkilab.run",
     "load_ranks": "nkilab.profiler.fleet",
+    "sample": "nkilab.profiler.sample",
     "simulate": "nkilab.simulation",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "dtype",
     "load",
     "load_ranks",
+    "sample",
     "simulate",
 ]
 

@@ -79,7 +79,12 @@ class Run:
 
 
 def load(
-    path: str | PathLike[str], neff: str | PathLike[str] | None = None, source_root: str | PathLike[str] | None = None
+    path: str | PathLike[str],
+    neff: str | PathLike[str] | None = None,
+    source_root: str | PathLike[str] | None = None,
+    *,
+    select: str | None = None,
+    with_vendor_tool: bool = False,
 ) -> Run | Profile:
     """A saved run, or a profile of any kind that nkilab reads; both answer the same analyses.
 
@@ -87,16 +92,19 @@ def load(
         path: a folder that `Run.save` wrote, or a measured profile.
         neff: the compiled program of an NTFF; looked for beside it where not given.
         source_root: where the kernel's sources are on this machine.
+        select: which of several profiles in a folder: part of its path, or what its name says: "rank=3,exec=2".
+        with_vendor_tool: let `neuron-explorer`, which must be on PATH, fill in what is not decoded from an NTFF.
 
     Raises:
         InputError: missing, empty, damaged, or not a profile.
-        UsageError: several profiles in one folder, or options that do not fit.
+        UsageError: several profiles in one folder (the error lists them), or options that do not fit.
     """
-    from nkilab.profiler.readers import read
+    from nkilab.profiler.readers import choose, read
 
-    profile = read(path, neff, source_root)
-    if not (Path(path) / MANIFEST).is_file():
+    where = choose(Path(path), select) if select else Path(path)
+    profile = read(where, neff, source_root, with_vendor_tool=with_vendor_tool)
+    if not (where / MANIFEST).is_file():
         return profile
     from nkilab.saved import read_run
 
-    return read_run(Path(path), profile)
+    return read_run(where, profile)

@@ -28,7 +28,6 @@ ANALYSES = {
     "collectives": ("Bandwidth and outliers of collective operations.", "profile.json"),
     "system": ("The host's side: runtime events, CPU and memory use.", "inspect-output"),
     "advice": ("What to change first, with the numbers that say so.", "nkilab-out/matmul_tiled"),
-    "doctor": ("What is missing or suspect in a profile, and what to do about it.", "profile.json"),
 }
 
 
@@ -48,18 +47,57 @@ def diff(
     return Result(data=answer.to_json(), text=(answer,))
 
 
-def opened(path: Path, neff: Path | None, source_root: Path | None) -> Any:
+def opened(
+    path: Path,
+    neff: Path | None,
+    source_root: Path | None,
+    select: str | None = None,
+    *,
+    with_vendor_tool: bool = False,
+) -> Any:
     """The run or profile at `path`."""
     from nkilab.run import load
 
-    return load(path, neff, source_root)
+    return load(path, neff, source_root, select=select, with_vendor_tool=with_vendor_tool)
+
+
+def doctor(
+    path: Annotated[Path | None, typer.Argument(metavar="[PROFILE]", help="A profile; none: this machine.")] = None,
+    *,
+    neff: options.Neff = None,
+    source_root: options.SourceRoot = None,
+    select: options.Select = None,
+    with_vendor_tool: options.VendorTool = False,
+) -> Result:
+    """What is missing or suspect in a profile, and what to do about it; without a profile, on this machine.
+
+    Exit status 1 if something is wrong.
+
+    \b
+    nkilab doctor
+    nkilab doctor profile.json
+    """
+    from nkilab.environment import environment
+
+    if path is None:
+        answer = environment()
+    else:
+        answer = opened(path, neff, source_root, select, with_vendor_tool=with_vendor_tool).doctor()
+    return Result(data=answer.to_json(), text=(answer,), failed=answer.wrong)
 
 
 def _asking(name: str) -> Callable[..., Result]:
     """The command of one analysis."""
 
-    def ask(path: options.ProfilePath, *, neff: options.Neff = None, source_root: options.SourceRoot = None) -> Result:
-        answer = getattr(opened(path, neff, source_root), name)()
+    def ask(
+        path: options.ProfilePath,
+        *,
+        neff: options.Neff = None,
+        source_root: options.SourceRoot = None,
+        select: options.Select = None,
+        with_vendor_tool: options.VendorTool = False,
+    ) -> Result:
+        answer = getattr(opened(path, neff, source_root, select, with_vendor_tool=with_vendor_tool), name)()
         return Result(data=answer.to_json(), text=(answer,))
 
     sentence, example = ANALYSES[name]
@@ -67,4 +105,6 @@ def _asking(name: str) -> Callable[..., Result]:
     return ask
 
 
-COMMANDS: dict[str, Callable[..., Result]] = {**{name: _asking(name) for name in ANALYSES}, "diff": diff}
+COMMANDS: dict[str, Callable[..., Result]] = {
+    **{name: _asking(name) for name in ANALYSES}, "doctor": doctor, "diff": diff,
+}  # fmt: skip

@@ -20,6 +20,12 @@ ProfilePath = Annotated[
 KernelFile = Annotated[str, typer.Argument(metavar="FILE.py[:KERNEL]", help="A file, or one kernel in it.")]
 Neff = Annotated[Path | None, typer.Option(help="The compiled program of an NTFF, where it is not beside it.")]
 SourceRoot = Annotated[Path | None, typer.Option(help="Where the kernel's sources are on this machine.")]
+Select = Annotated[
+    str | None, typer.Option(help="Which of several profiles in a folder: part of its path, or rank=3,exec=2.")
+]
+VendorTool = Annotated[
+    bool, typer.Option("--with-vendor-tool", help="Let neuron-explorer fill in what is not decoded from an NTFF.")
+]
 Target = Annotated[str | None, typer.Option(help="trn1, trn2 or trn3; trn2 unless the environment says otherwise.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one number of the hardware table.")

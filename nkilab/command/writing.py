@@ -1,4 +1,4 @@
-"""Commands that write files: `report`, `export`."""
+"""Commands that write files: `report`, `export`, `sample`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def report(
     *,
     neff: options.Neff = None,
     source_root: options.SourceRoot = None,
+    select: options.Select = None,
+    with_vendor_tool: options.VendorTool = False,
     out: options.Out = None,
     force: options.Force = False,
     open_: options.Open = False,
@@ -32,7 +34,7 @@ def report(
     nkilab report profile.json --open
     nkilab report nkilab-out/matmul_tiled --out matmul.html --force
     """
-    profile = opened(path, neff, source_root)
+    profile = opened(path, neff, source_root, select, with_vendor_tool=with_vendor_tool)
     page = place(out, f"{_stem(path)}.html", force=force)
     profile.report(page, force=force)
     if open_:
@@ -46,6 +48,8 @@ def export(
     to: Annotated[str, typer.Option(help="parquet, perfetto or json.")] = "parquet",
     neff: options.Neff = None,
     source_root: options.SourceRoot = None,
+    select: options.Select = None,
+    with_vendor_tool: options.VendorTool = False,
     out: options.Out = None,
     force: options.Force = False,
 ) -> Result:
@@ -60,13 +64,32 @@ def export(
     if to not in _FORMATS:
         raise UsageError(f"there is no format {to!r}", fix=fix_for(to, _FORMATS))
     suffix, write = _FORMATS[to]
-    profile = opened(path, neff, source_root)
+    profile = opened(path, neff, source_root, select, with_vendor_tool=with_vendor_tool)
     written = place(out, f"{_stem(path)}{suffix}", force=force)
     write(profile, written, force)
     return Result(data={"format": to, "written": written}, text=(f"{to}: {written}",))
 
 
-COMMANDS: dict[str, Callable[..., Result]] = {"report": report, "export": export}
+def sample(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Where to; else ./nkilab-out/sample.")
+    ] = None,
+    *,
+    force: options.Force = False,
+) -> Result:
+    """Write a small profile to look round in: an NTFF, its NEFF and the kernel's source. Its times are made up.
+
+    \b
+    nkilab sample
+    nkilab lines nkilab-out/sample --source-root nkilab-out/sample
+    """
+    from nkilab.profiler.sample import sample as write
+
+    written = write(place(folder, "sample", force=force))
+    return Result(data={"profile": written}, text=(f"profile: {written}", f"nkilab engines {written.parent}"))
+
+
+COMMANDS: dict[str, Callable[..., Result]] = {"report": report, "export": export, "sample": sample}
 
 
 def _stem(path: Path) -> str:

@@ -21,7 +21,7 @@ from .choose import choose, several
 from .detect import candidates, detect
 from .sources import with_sources
 
-__all__ = ["Options", "candidates", "detect", "read"]
+__all__ = ["Options", "candidates", "choose", "detect", "read"]
 
 _Path = str | PathLike[str]
 

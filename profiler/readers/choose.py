@@ -59,7 +59,8 @@ def listed(found: list[Path]) -> str:
 def _fits(path: Path, one: Path, term: str) -> bool:
     """Whether one term describes a profile."""
     if match := _TERM.fullmatch(term):
-        return getattr(parse(one.name), _FIELD[match[1]]) == int(match[2])
+        number: int | None = getattr(parse(one.name), _FIELD[match[1]])
+        return number == int(match[2])
     return term in one.relative_to(path).as_posix()
 
 

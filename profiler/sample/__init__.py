@@ -1,6 +1,6 @@
 """A profile to open without a Trainium machine: an NTFF, its NEFF and the kernel's source, written by nkilab itself.
 
-    path = write("sample")          # then nkilab.load(path)
+    p = nkilab.load(nkilab.sample())
 
 The times in it are made up. The same writer makes the inputs of the readers' tests.
 """
@@ -17,7 +17,24 @@ from .neff import neff
 from .ntff import ntff
 from .run import Core, Op, Run
 
-__all__ = ["Core", "Op", "Run", "demo", "neff", "ntff", "write"]
+__all__ = ["Core", "Op", "Run", "demo", "neff", "ntff", "sample", "write"]
+
+FOLDER = Path("nkilab-out") / "sample"
+
+
+def sample(folder: str | PathLike[str] = FOLDER) -> Path:
+    """Write the sample profile and give the path of its NTFF, for `nkilab.load`.
+
+    Eight tiles of a softmax over a matmul on trn2; its times are made up. `nkilab.load(path, source_root=path.parent)`
+    shows the kernel's source too.
+
+    Args:
+        folder: where to; ./nkilab-out/sample where not given. Files of an earlier sample there are written again.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    return write(folder)
 
 
 def write(folder: str | PathLike[str], version: int = 6) -> Path:

@@ -39,7 +39,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("command", [*ANALYSES, "report", "export"])
+@pytest.mark.parametrize("command", [*ANALYSES, "doctor", "report", "export"])
 @pytest.mark.parametrize("name", [*UNREADABLE, "missing.json"])
 def test_unreadable_input_is_one_line_and_status_2(
     command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -82,6 +82,7 @@ def arguments(
     special = {
         "bench": (kernel, *RMSNORM),
         "demo": (),
+        "sample": (),
         "sim": (kernel, *RMSNORM, "--report"),
         "check": (kernel, *RMSNORM),
         "diff": (str(saved), str(saved)),
