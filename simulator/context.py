@@ -81,11 +81,13 @@ class Context:
         self.sim = sim
         self.hardware = hardware
         self.generation = hardware.generation
-        self.layouts = first.layouts if first else Layouts()
+        self.layouts: Layouts = first.layouts if first else Layouts()
         self.memory = Memory(hardware, self.layouts, sim.precise)
         self.sources = sources
         self.team = team
-        self.trace = Recorder(rank, core, first.trace.shapes, first.trace.tensors) if first else Recorder(rank, core)
+        self.trace: Recorder = (
+            Recorder(rank, core, first.trace.shapes, first.trace.tensors) if first else Recorder(rank, core)
+        )
         self.plans: dict[tuple[object, ...], Plan] = first.plans if first else {}
         self.findings: list[Finding] = []
         self.reported: set[tuple[object, ...]] = set()

@@ -11,7 +11,7 @@ Worked out after the run, from the traces: nothing is recorded for it while inst
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from typing import Any
 
@@ -27,6 +27,7 @@ from .trace import PER_INSTRUCTION, operands
 from .written import NOTHING, Written
 
 Clock = dict[Place, int]
+_COLUMNS = ("row", "segment", "tensor", "write", "layout", "byte", "operand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,12 @@ class Accesses:
 
     def only(self, mask: np.ndarray) -> Accesses:
         """The accesses where the mask holds."""
-        columns = (self.row, self.segment, self.tensor, self.write, self.layout, self.byte, self.operand)
-        return Accesses(*(column[mask] for column in columns), self.layouts, self.context)
+        return replace(self, **{name: getattr(self, name)[mask] for name in _COLUMNS})
 
     def stop(self) -> np.ndarray:
         """Byte after the last of each access."""
-        return self.byte + np.array([layout.span for layout in self.layouts], np.int64)[self.layout]
+        spans: np.ndarray = np.array([layout.span for layout in self.layouts], np.int64)[self.layout]
+        return self.byte + spans
 
 
 def check_races(team: Team) -> list[Finding]:
@@ -149,7 +150,7 @@ def _overlaps(left: Accesses, right: Accesses) -> Iterator[Finding]:
 
 def _without_twins(these: Accesses, others: Accesses) -> Accesses:
     """Without writes that the other core does too, of the same values: a kernel that knows no cores does all twice."""
-    theirs = {_value(others, k) for k in np.flatnonzero(others.write)}
+    theirs = {_value(others, k) for k in np.flatnonzero(others.write).tolist()}
     twin = [bool(these.write[k]) and _value(these, k) in theirs for k in range(len(these.row))]
     return these.only(~np.array(twin, np.bool_))
 

@@ -175,7 +175,7 @@ class Team:
                 program.returned = body(program.context)
         except Halted:
             pass
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (raised again on the caller's thread)
             self._fail(program, error)
         program.ended = True
         self._hand_over(program)

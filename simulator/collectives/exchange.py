@@ -125,7 +125,7 @@ def meet(
 
 
 def _bytes(tensor: NkiTensor) -> int:
-    return tensor.size * tensor.layout.itemsize
+    return int(tensor.size * tensor.layout.itemsize)
 
 
 def _agree(calls: Mapping[Place, Call]) -> None:

@@ -90,7 +90,7 @@ def collective_permute_implicit(
     srcs_by_channel: Sequence[Sequence[NkiTensor]],
     dsts_by_channel: Sequence[Sequence[NkiTensor]],
     replica_group: ReplicaGroup,
-    channel_ids: Sequence[int] = [0],  # noqa: B006 (the reference's default; never changed)
+    channel_ids: Sequence[int] = [0],
     priority: int | None = None,
     name: str | None = None,
 ) -> None:
@@ -120,7 +120,7 @@ def collective_permute_implicit_reduce(
     dsts_by_channel: Sequence[Sequence[NkiTensor]],
     replica_group: ReplicaGroup,
     op: Any,
-    channel_ids: Sequence[int] = [0],  # noqa: B006 (the reference's default; never changed)
+    channel_ids: Sequence[int] = [0],
     priority: int | None = None,
     name: str | None = None,
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..check import Check
 from ..collectives.exchange import Request, Result, meet
-from ..constants import MemoryRegion, dma_engine as dma_engines
+from ..constants import MemoryRegion
+from ..constants import dma_engine as dma_engines
 from ..constants import engine as engines
 from ..context import Context, current
 from ..dynamic import resolve

@@ -191,7 +191,7 @@ def test_a_ring_reduce_scatter_by_permutes_with_reduction(arrays):
 def gather_and_multiply(x, weights):
     """Rows of every rank times the own weights: each step multiplies the rows that are there while they move on."""
     group = ncc.ReplicaGroup([list(range(RANKS))])
-    k, m = x.shape
+    m = x.shape[1]
     out = hbm((RANKS, m, weights.shape[1]), x)
     right, buffers = nl.load(weights), [copied(x), hbm(x.shape, x)]
     for step in range(RANKS):
