@@ -30,7 +30,7 @@ def flops(axes: Mapping[str, Any]) -> int:
     return fused_qkv_cases.flops(axes) + 2 * tokens * rows * int(axes["hidden"]) + 2 * tokens * tokens * rows
 
 
-_META = {"heads": AXES["heads"], "kv_heads": AXES["kv_heads"]}
+_META: dict[str, Any] = {"heads": AXES["heads"], "kv_heads": AXES["kv_heads"]}
 
 CASES = (
     nkilab.Case(

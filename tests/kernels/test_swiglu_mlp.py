@@ -31,13 +31,14 @@ def arguments(
 
 
 def bound(args: list[Any], norm: str | None) -> float:
-    """Each sum errs by its order in fp32, and rounding moves norm, features and result by one step each."""
-    n = np.abs(parts.normalised(args[0], norm, args[4], None, 1e-6).astype(np.float64))
-    gate, up = (n @ np.abs(weight.astype(np.float64)) for weight in args[1:3])
+    """Rounding moves norm, features and result by a step each, and those errors add like random ones over a sum."""
+    n = parts.normalised(args[0], norm, args[4], None, 1e-6).astype(np.float64)
+    gate_weight, up_weight, down_weight = (weight.astype(np.float64) for weight in args[1:4])
+    gate, up = (np.abs(n @ weight) + np.sqrt(n**2 @ weight**2) for weight in (gate_weight, up_weight))
+    spread = np.sqrt((gate * up) ** 2 @ down_weight**2).max()
     hidden, features = args[1].shape
     eps = float(ml_dtypes.finfo(args[0].dtype).eps)
-    sums = (gate * up) @ np.abs(args[3].astype(np.float64))
-    return float((4 * hidden + 2 * features) * 2.0**-24 * sums.max() + 4 * eps * sums.max() / np.sqrt(features))
+    return float((4 * eps + 2 * (hidden + features) * 2.0**-24) * spread)
 
 
 def check(*sizes: int, dtype: np.dtype[Any], norm: str | None, target: str = "trn2", seed: int = 0) -> None:
