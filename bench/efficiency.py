@@ -36,7 +36,7 @@ class Efficiency:
         flops: of `Work`. moved_bytes: what the run moved to and from HBM, None where unknown.
         bytes: of `Work`, but no more than were moved: a kernel may read a part of an input.
         tflops: useful TFLOP/s; gbps: moved (else compulsory) bytes over the time, 1e9 bytes a second.
-        peak_tflops: of TensorE for `dtype`, dense; peak_gbps: of the HBM stack that the core uses.
+        peak_tflops: of the cores' TensorE for `dtype`, dense; peak_gbps: of the HBM stack that they use.
         mfu: useful FLOPs over what TensorE could do in the time (the vendor's `mfu`: over the whole time, launch too).
         mfu_body: the same over the kernel's own modelled time.
         mbu: moved bytes over what HBM could move in the time.
@@ -80,9 +80,11 @@ def peak_tflops(hw: Hardware, dtype: str) -> float:
     return hw.tensor.tflops_bf16 if dtype in {"bfloat16", "float16"} else hw.tensor.tflops_fp32
 
 
-def efficiency(need: Work, time_us: float, hw: Hardware, moved: int | None, body_us: float | None) -> Efficiency:
-    """What a time of `time_us` means for this work on this machine."""
-    flop_rate, byte_rate = peak_tflops(hw, need.dtype) * 1e6, hw.hbm.gbps * 1e3
+def efficiency(
+    need: Work, time_us: float, hw: Hardware, moved: int | None, body_us: float | None, cores: int = 1
+) -> Efficiency:
+    """What a time of `time_us` means for this work on `cores` cores of this machine, which share one HBM stack."""
+    flop_rate, byte_rate = peak_tflops(hw, need.dtype) * cores * 1e6, hw.hbm.gbps * 1e3
     compute_us = None if need.flops is None else need.flops / flop_rate
     traffic = moved or need.bytes
     least = min(need.bytes, traffic)

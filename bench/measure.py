@@ -28,7 +28,7 @@ def measure(point: Point, settings: Settings) -> Row:
     Raises:
         UsageError: there is no such case, axis or backend, or this machine's files are not those of the point.
     """
-    case = case_of(point)
+    case, settings = _on_cores(case_of(point), settings)
     backend = backend_of(settings, case)
     row = _empty(point, case, settings)
     try:
@@ -43,6 +43,15 @@ def measure(point: Point, settings: Settings) -> Row:
             raise
         message = f"{type(error).__name__}: {error} at {place}"
         return replace(row, refused=(_refusal("kernel-raised", message),))
+
+
+def _on_cores(case: Case, settings: Settings) -> tuple[Case, Settings]:
+    """Case and settings for the same number of cores: those of `--lnc`, else of the case's own `kernel[n]`."""
+    own = int(getattr(case.kernel, "lnc", 1))
+    if settings.lnc in {1, own}:
+        return case, replace(settings, lnc=own)
+    kernel: Any = case.kernel
+    return replace(case, kernel=kernel[settings.lnc]), settings
 
 
 def _users_place(error: BaseException) -> str | None:
@@ -83,6 +92,7 @@ def _empty(point: Point, case: Case, settings: Settings) -> Row:
         meta=dict(case.meta),
         backend=settings.backend,
         target=hardware_of(settings).name,
+        cores=settings.lnc,
     )
 
 
@@ -189,7 +199,9 @@ def _rated(case: Case, inputs: Sequence[Any], timing: Timing, settings: Settings
     if timing.kind == "wall" or row.statistics is None:
         return replace(row, artifacts=artifacts)
     need = work(inputs, timing.output_bytes or 0, case.useful_flops)
-    rated = efficiency(need, row.statistics.median, hardware_of(settings), timing.hbm_bytes, timing.body_us)
+    rated = efficiency(
+        need, row.statistics.median, hardware_of(settings), timing.hbm_bytes, timing.body_us, settings.lnc
+    )
     return replace(row, artifacts=artifacts, efficiency=rated)
 
 

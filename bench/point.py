@@ -82,7 +82,7 @@ class Row:
     Attributes:
         case, file, source: the kernel, and the hash of its sources.
         axes, meta: all of them, with defaults.
-        backend, route, kind: what timed; kind and route are None where nothing was.
+        backend, route, kind: what timed; kind and route are None where nothing was. cores: of a logical core.
         gated: whether the gate ran; seeds it tried; max_error it saw.
         refused: codes and messages of why there is no time; empty where there is one.
         times_us: every time, in order.
@@ -103,6 +103,7 @@ class Row:
     meta: Mapping[str, Any]
     backend: str
     target: str | None = None
+    cores: int = 1
     route: str | None = None
     kind: str | None = None
     gated: bool = False

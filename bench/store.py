@@ -187,6 +187,7 @@ def _flat(row: Row) -> dict[str, Any]:
         **{f"meta_{name}": str(value) for name, value in row.meta.items()},
         "backend": row.backend,
         "target": row.target,
+        "cores": row.cores,
         "route": row.route,
         "kind": row.kind,
         "gated": row.gated,

@@ -36,7 +36,7 @@ def point_text(row: Row, folder: Path | None = None) -> tuple[RenderableType, ..
     """One point, line by line; `folder` is where its set lies."""
     lines: list[RenderableType] = [
         f"{row.label}",
-        f"backend   {row.backend} for {row.target}",
+        f"backend   {row.backend} for {row.target}{f', {row.cores} cores' if row.cores > 1 else ''}",
         f"gate      {_gate(row)}",
     ]
     lines += [Text(f"refused   {refusal_text(r)}", "bold red") for r in row.refused]

@@ -245,3 +245,11 @@ def test_rows_survive_json(write_kernel: Callable[..., Path], capsys: pytest.Cap
     assert row_from_dict(json.loads(json.dumps(row_to_dict(row)))) == row
     bare = Row(case="k", file="f", source="s", axes={}, meta={}, backend="sim")
     assert row_from_dict(json.loads(json.dumps(row_to_dict(bare)))) == bare
+
+
+def test_two_cores_have_two_peaks_and_one_memory(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (one,), (two,) = rows(capsys, "matmul_tiled", *SMALL), rows(capsys, "matmul_tiled", *SMALL, "--lnc", "2")
+    assert (one["cores"], two["cores"]) == (1, 2)
+    peaks = [row["efficiency"]["peak_tflops"] for row in (one, two)]
+    assert peaks[1] == pytest.approx(2 * peaks[0])
+    assert one["efficiency"]["peak_gbps"] == two["efficiency"]["peak_gbps"]
