@@ -63,7 +63,8 @@ class Accesses:
     def stop(self) -> np.ndarray:
         """Byte after the last of each access."""
         spans: np.ndarray = np.array([layout.span for layout in self.layouts], np.int64)[self.layout]
-        return self.byte + spans
+        stop: np.ndarray = self.byte + spans
+        return stop
 
 
 def check_races(team: Team) -> list[Finding]:
