@@ -1,12 +1,12 @@
-"""The Explorer's Parquet folder: one file per table, schema 7.x by our names, others by what the files say of themselves.
+"""The Explorer's Parquet folder: one file per table (or several parts of one), schemas 7.x to 12.x.
 
-Schema 7.4.0 names are ours, so most tables pass as they are. Later schemas may rename columns: the folder's own
-`SchemaFields` table and `Metadata.profile_schema_version` say what it holds; columns that we do not know are kept.
-Facts: format note, section 7.
+The folder's own `SchemaFields` table and `Metadata.profile_schema_version` say what it holds. Facts: format note,
+section 7, and the schema references of 7.4.0 and 12.0.1.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,19 +14,21 @@ import polars as pl
 
 from ..profile import Origin, Profile
 from ..schema import TABLES
-from .device_json_parts import LOCATED
+from . import explorer_tables
 from .folder import scan
 from .source import unreadable
 
-TESTED_MAJOR = 7
+KNOWN_MAJOR = 7
 SIGNS = ("Instruction", "Metadata", "Summary", "DmaPacket", "SystemProfileEvents", "ExecutionInfo")
-_WIDE = ("Metadata", "NeffHeader", "SystemProfileMetadata")
-_ENGINE_NAME = {"tensor": "Tensor", "vector": "Vector", "scalar": "Scalar", "gpsimd": "GpSimd", "sync": "Sync"}
+MAX_FILES = 4096
+_PART = re.compile(r"([A-Z][A-Za-z]+)(?:[-_.](?:part[-_]?)?\d{1,9})?")
 
 
 def is_explorer(folder: Path) -> bool:
     """Whether `folder` holds the Explorer's tables."""
-    return any((folder / f"{name}.parquet").is_file() for name in SIGNS)
+    return any((folder / f"{name}.parquet").exists() for name in SIGNS) or any(
+        (match := _PART.fullmatch(path.stem)) and match[1] in SIGNS for path in folder.glob("*.parquet")
+    )
 
 
 def read(folder: Path) -> Profile:
@@ -35,69 +37,55 @@ def read(folder: Path) -> Profile:
     Raises:
         InputError: no table in the folder, or a file that is no Parquet.
     """
-    frames = {path.stem: scan(path) for path in sorted(folder.glob("*.parquet"))}
+    frames = _frames(folder)
     if not frames:
         raise unreadable(folder, "no Parquet table in it")
-    tables = {name: _table(name, frame) for name, frame in frames.items()}
+    changes: list[str] = []
+    units = explorer_tables.units(frames)
+    tables = {name: explorer_tables.table(name, frame, units, changes) for name, frame in frames.items()}
+    tables = explorer_tables.joined(tables, changes)
     facts = Profile.build({n: tables[n] for n in ("Metadata",) if n in tables}, Origin("parquet")).facts
     version = facts.get("profile_schema_version", "")
     origin = Origin("parquet", str(folder), facts.get("explorer_version", ""))
-    return Profile.build(tables, origin, _notes(version, frames))
+    profile = Profile.build(tables, origin)
+    said = (*_version(version), *changes, *_lacking(tables), *_described(frames), *_executions(profile))
+    return profile.with_tables({}, notes=said)
 
 
-def _table(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
-    """One table of the Explorer as ours."""
-    if name in _WIDE:
-        return _long(frame, "key", "value")
-    if name == "Summary":
-        return _summary(frame)
-    if "engine" in frame.collect_schema() and name in TABLES:
-        frame = frame.with_columns(pl.col("engine").cast(pl.String).replace(_ENGINE_NAME))
-    return _instruction(frame) if name == "Instruction" else frame
+def _frames(folder: Path) -> dict[str, pl.LazyFrame]:
+    """Every table by name; a table in several files (`Instruction_0`, `Instruction-part-1`, or a folder) is joined."""
+    parts: dict[str, list[pl.LazyFrame]] = {}
+    for path in sorted(folder.glob("*.parquet"), key=lambda path: (len(path.stem), path.stem))[:MAX_FILES]:
+        match = _PART.fullmatch(path.stem)
+        files = sorted(path.glob("*.parquet"))[:MAX_FILES] if path.is_dir() else [path]
+        parts.setdefault(match[1] if match else path.stem, []).extend(scan(file) for file in files)
+    return {
+        name: found[0] if len(found) == 1 else pl.concat(found, how="diagonal_relaxed")
+        for name, found in parts.items()
+        if found
+    }
 
 
-def _long(frame: pl.LazyFrame, key: str, value: str) -> pl.LazyFrame:
-    """One wide row as (key, value) texts, values without one left out."""
-    schema = frame.collect_schema()
-    if {key, value} <= set(schema):
-        return frame
-    flat = frame.head(1).select(pl.col(name).cast(pl.String) for name, dtype in schema.items() if not dtype.is_nested())
-    return flat.unpivot(variable_name=key, value_name=value).drop_nulls(value)
-
-
-def _summary(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """One wide row of metrics as (metric, value, text)."""
-    if "metric" in frame.collect_schema():
-        return frame
-    row = frame.head(1)
-    numbers = row.select(pl.selectors.numeric().cast(pl.Float64)).unpivot(variable_name="metric", value_name="value")
-    texts = row.select(pl.selectors.string()).unpivot(variable_name="metric", value_name="text")
-    return pl.concat([numbers.drop_nulls("value"), texts.drop_nulls("text")], how="diagonal")
-
-
-def _instruction(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """`file` and `line` from the source location."""
-    columns = set(frame.collect_schema())
-    if "nki_source_location" not in columns or columns & {"file", "line"}:
-        return frame
-    return frame.with_columns(*LOCATED)
-
-
-def _notes(version: str, frames: Mapping[str, pl.LazyFrame]) -> tuple[str, ...]:
-    """What the folder's own schema says beyond the one known here."""
-    notes = []
+def _version(version: str) -> list[str]:
+    """What is said about the schema's version."""
     if not version:
-        notes.append("the folder does not say its schema's version; read by names")
-    elif version.partition(".")[0] != str(TESTED_MAJOR):
-        notes.append(
-            f"schema version {version}: written after {TESTED_MAJOR}.x, read by names; unknown columns are kept"
-        )
-    for name, frame in frames.items():
-        if name in TABLES and name not in (*_WIDE, "Summary"):
+        return ["the folder does not say its schema's version; read by names"]
+    if version.partition(".")[0] != str(KNOWN_MAJOR):
+        return [
+            f"schema version {version} is not the {KNOWN_MAJOR}.x known best: read by names; unknown columns are kept"
+        ]
+    return []
+
+
+def _lacking(tables: Mapping[str, pl.LazyFrame]) -> list[str]:
+    """Columns of known tables that the folder does not have."""
+    notes = []
+    for name, frame in tables.items():
+        if name in TABLES and name not in (*explorer_tables.WIDE, "Summary"):
             theirs = {c.name for c in TABLES[name].columns if not c.ours} - set(frame.collect_schema())
             if theirs:
                 notes.append(f"{name} lacks {', '.join(sorted(theirs))}")
-    return (*notes, *_described(frames))
+    return notes
 
 
 def _described(frames: Mapping[str, pl.LazyFrame]) -> list[str]:
@@ -107,3 +95,15 @@ def _described(frames: Mapping[str, pl.LazyFrame]) -> list[str]:
     named = set(frames["SchemaFields"].select("table_name").collect()["table_name"].to_list()) & set(TABLES)
     absent = sorted(named - set(frames))
     return [f"not in the folder: {', '.join(absent)}"] if absent else []
+
+
+def _executions(profile: Profile) -> list[str]:
+    """How to cut one execution out of several."""
+    rows = profile.rows("ExecutionInfo").drop_nulls(["execution_start_ts", "execution_end_ts"])
+    if rows.height < 2:
+        return []
+    spans = [
+        f"{a / 1e3:g} to {b / 1e3:g} us"
+        for a, b in rows.select("execution_start_ts", "execution_end_ts").head(8).rows()
+    ]
+    return [f"{rows.height} executions in one profile; between() cuts one out: {', '.join(spans)}"]
