@@ -189,6 +189,7 @@ class Backward:
         if step is None:
             return
         group, section, rows = step.group, step.section, step.rows
+        turned = self.turned(step.slope, section.blocks)
         for index, (at, size) in enumerate(section.blocks):
             for sums, left, right in (
                 (section.dv, step.weights, group.d_output), (section.dk, step.slope, group.q_rows)
@@ -198,7 +199,6 @@ class Backward:
                     moving=right[0:rows, step.index, :], accumulate=section.started,
                 )  # fmt: skip
         section.started = True
-        turned = self.turned(step.slope, section.blocks)
         product = nl.ndarray((rows, self.d), dtype=nl.float32, buffer=nl.psum)
         for index, (_, size) in enumerate(section.blocks):
             nisa.nc_matmul(

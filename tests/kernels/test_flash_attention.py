@@ -30,8 +30,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def run(*args: Array, target: str = "trn2", **options: Any) -> Any:
     before = [x.copy() for x in args]
-    result = nkilab.simulate(flash_attention, *args, sim=nkilab.Sim(target=target), **options)
-    assert result.findings == ()
+    sim = nkilab.Sim(target=target, on_finding="collect")
+    result = nkilab.simulate(flash_attention, *args, sim=sim, **options)
+    # Where no query sees any key the result is zero, and the simulator says so.
+    assert {finding.code for finding in result.findings} <= {"all-zero-output"}
     assert [x.tobytes() for x in args] == [x.tobytes() for x in before]
     return result.outputs
 
