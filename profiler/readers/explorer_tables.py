@@ -138,19 +138,23 @@ def _spanned(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def joined(tables: Mapping[str, pl.LazyFrame], notes: Notes) -> dict[str, pl.LazyFrame]:
-    """`tables` with the columns of Instruction that are kept in tables of their own."""
+    """`tables` with the columns of Instruction that are kept in tables of their own, where Instruction has no value."""
     found = dict(tables)
     for other, key, mine, columns in _SPLIT:
         if "Instruction" not in found or other not in found:
             continue
         have, there = set(found["Instruction"].collect_schema()), set(found[other].collect_schema())
-        wanted = {old: new for old, new in columns.items() if old in there and new not in have}
+        wanted = {old: new for old, new in columns.items() if old in there}
         if not wanted or mine not in have or key not in there:
             continue
         same = found["Instruction"].collect_schema()[mine]
-        part = found[other].select(pl.col(key).cast(same).alias(mine), *(pl.col(o).alias(n) for o, n in wanted.items()))
+        part = found[other].select(
+            pl.col(key).cast(same).alias(mine), *(pl.col(o).alias(f"{n}*") for o, n in wanted.items())
+        )
         part = part.drop_nulls(mine).unique(mine, keep="first", maintain_order=True)
-        found["Instruction"] = found["Instruction"].join(part, on=mine, how="left", maintain_order="left")
+        both = found["Instruction"].join(part, on=mine, how="left", maintain_order="left")
+        filled = [pl.coalesce(*([n] if n in have else []), f"{n}*").alias(n) for n in wanted.values()]
+        found["Instruction"] = both.with_columns(filled).drop(f"{n}*" for n in wanted.values())
         notes.append(f"Instruction: {', '.join(wanted.values())} come from {other}")
     return found
 
