@@ -79,7 +79,7 @@ def fused_qkv(
         kv_heads: heads of keys and values.
         norm: "rms", "layer" or None, over hidden.
         interleaved: RoPE turns pairs (2 i, 2 i + 1); else (i, i + d / 2).
-        position: first token's place in the caches.
+        position: first token's place in the caches: a number, or an int32 `[1, 1]` tensor that is read at run time.
         epsilon: of all norms.
 
     Returns:
@@ -95,7 +95,7 @@ def fused_qkv(
     q = nl.ndarray((heads, d, tokens), dtype=x.dtype, buffer=nl.shared_hbm)
     k = k_cache if cached else nl.ndarray((kv_heads, d, tokens), dtype=x.dtype, buffer=nl.shared_hbm)
     v = v_cache if cached else nl.ndarray((kv_heads, tokens, d), dtype=x.dtype, buffer=nl.shared_hbm)
-    at = position if cached else 0
+    at = place_of(position) if cached else 0
     bounds = shard(tokens, ROWS)
     rules = Norm(norm, hidden, gain, offset, epsilon, min(ROWS, max(bounds[1] - bounds[0], 1)))
     finish = Finish(x, d, cos, sin, interleaved, epsilon)
@@ -129,7 +129,19 @@ def check(x, w_qkv, d, heads, kv_heads, cos, sin, k_cache, v_cache, position):
         length = k_cache.shape[2]
         assert tuple(k_cache.shape) == (kv_heads, d, length), f"k_cache has shape {k_cache.shape}"
         assert tuple(v_cache.shape) == (kv_heads, length, d), f"v_cache has shape {v_cache.shape}"
-        assert position + tokens <= length, f"{tokens} tokens from {position} on do not fit {length} places"
+        known = isinstance(position, int)
+        assert not known or position + tokens <= length, (
+            f"{tokens} tokens from {position} on do not fit {length} places"
+        )
+
+
+def place_of(position):
+    """A position known now as it is, one known at run time as a tile `[1, 1]`."""
+    if isinstance(position, int):
+        return position
+    tile = nl.ndarray((1, 1), dtype=nl.int32, buffer=nl.sbuf)
+    load_aside(tile, position)
+    return tile
 
 
 class Part:
@@ -147,6 +159,12 @@ class Part:
             for head in range(self.per_tile):
                 copy_column(self.gain[head * d : head * d + d, :], gain, 0, d)
 
+    def target(self, pattern, place, axis):
+        """Where a tile goes: `place` counts from the first token of a new result, `axis` is that of the tokens."""
+        if isinstance(self.at, int):
+            return self.result.ap(pattern=pattern, offset=place + self.at * pattern_step(self.result, axis))
+        return self.result.ap(pattern=pattern, offset=place, scalar_offset=self.at, indirect_dim=axis)
+
     def bias_column(self, head, count):
         """Bias of the tile of `count` heads from `head` on, on the partitions; None where there is none."""
         if self.bias is None:
@@ -158,6 +176,14 @@ class Part:
             self.columns += [turned_vector(self.bias, self.column + whole * size, 1, rest * self.d)] if rest else []
         tile = head // self.per_tile
         return self.columns[0][:, tile : tile + 1] if count == self.per_tile else self.columns[-1]
+
+
+def pattern_step(tensor, axis):
+    """Elements from one place to the next along an axis of a tensor in HBM."""
+    step = 1
+    for size in tensor.shape[axis + 1 :]:
+        step *= size
+    return step
 
 
 def heads_per_tile(d):
@@ -188,8 +214,8 @@ def project_values(block, weight, part):
                 nisa.tensor_copy(dst=rounded, src=bank)
             else:
                 nisa.tensor_tensor(dst=rounded, data1=bank, data2=bias[0:p, :], op=nl.add)
-            place = (head * length + part.at + block.start + token) * d
-            target = part.result.ap(pattern=[[d, p], [length * d, count], [1, d]], offset=place)
+            place = (head * length + block.start + token) * d
+            target = part.target([[d, p], [length * d, count], [1, d]], place, 1)
             nisa.dma_copy(dst=target, src=rounded.reshape((p, count, d)))
 
 
@@ -211,8 +237,8 @@ def project_heads(block, weight, part, finish, following):
             if following is not None and first + index >= len(units) - PREPARED_EARLY:
                 following.step()
             length = part.result.shape[2]
-            place = head * d * length + part.at + block.start
-            target = part.result.ap(pattern=[[length, rows], [1, block.size]], offset=place)
+            place = head * d * length + block.start
+            target = part.target([[length, rows], [1, block.size]], place, 2)
             finish.begin(bank, part.bias_column(head, some), part.gain, target)
 
 

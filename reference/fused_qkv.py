@@ -30,7 +30,7 @@ def fused_qkv(
     kv_heads: int = 1,
     norm: str | None = "rms",
     interleaved: bool = False,
-    position: int = 0,
+    position: int | Array = 0,
     epsilon: float = 1e-6,
 ) -> tuple[Array, Array, Array]:
     """Return `q[heads, d, tokens]`, and `k[kv_heads, d, tokens]`, `v[kv_heads, tokens, d]` or the caches with those written.
@@ -48,8 +48,9 @@ def fused_qkv(
     v = split[:, heads + kv_heads :].transpose(1, 0, 2)
     if k_cache is None or v_cache is None:
         return q.copy(), k.copy(), v.copy()
-    k_cache[:, :, position : position + tokens] = k
-    v_cache[:, position : position + tokens] = v
+    first = int(np.asarray(position).item())
+    k_cache[:, :, first : first + tokens] = k
+    v_cache[:, first : first + tokens] = v
     return q.copy(), k_cache, v_cache
 
 

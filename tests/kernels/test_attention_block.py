@@ -39,7 +39,7 @@ def check(target: str = "trn2", seed: int = 0, **wanted: Any) -> None:
 
 @given(
     tokens=st.integers(1, 300),
-    hidden=st.integers(2, 300),
+    hidden=st.integers(16, 300),
     share=st.integers(1, 3),
     kv_heads=st.integers(1, 2),
     d=st.sampled_from([32, 64, 128]),

@@ -73,7 +73,7 @@ def check(target: str = "trn2", seed: int = 0, **wanted: Any) -> None:
 
 sizes = {
     "tokens": st.integers(1, 150),
-    "hidden": st.integers(2, 400),
+    "hidden": st.integers(16, 400),
     "heads": st.integers(1, 5),
     "kv_heads": st.integers(1, 3),
     "d": st.sampled_from([16, 32, 64, 96, 128]),
@@ -103,7 +103,7 @@ def test_any_size_and_option(chosen: dict[str, Any]) -> None:
             **sizes,
             **options,
             "tokens": st.integers(1, 1200),
-            "hidden": st.integers(2, 1500),
+            "hidden": st.integers(16, 1500),
             "heads": st.integers(1, 12),
         }
     )
@@ -136,6 +136,17 @@ def test_the_caches_change_at_the_written_places_only() -> None:
     assert np.array_equal(values[10][:, outside], before[1][:, outside])
     assert np.array_equal(values[9], run.outputs[1])
     assert not np.array_equal(values[10][:, written], before[1][:, written])
+
+
+@pytest.mark.parametrize("tokens", [1, 140])
+def test_a_position_read_at_run_time_writes_the_same_caches(tokens: int) -> None:
+    values, meta = arguments(cached=True, **{**small, "tokens": tokens})
+    twins = [None if value is None else value.copy() for value in values]
+    known = nkilab.simulate(fused_qkv, *values, **meta)
+    read = nkilab.simulate(fused_qkv, *twins, **{**meta, "position": np.array([[POSITION]], np.int32)})
+    assert [part.tobytes() for part in known.outputs] == [part.tobytes() for part in read.outputs]
+    assert values[9].tobytes() == twins[9].tobytes()
+    assert read.findings == ()
 
 
 def test_two_runs_are_equal_bit_for_bit() -> None:

@@ -55,7 +55,7 @@ def check(*sizes: int, dtype: np.dtype[Any], norm: str | None, target: str = "tr
 
 @given(
     tokens=st.integers(1, 200),
-    hidden=st.integers(2, 600),
+    hidden=st.integers(16, 600),
     features=st.integers(1, 700),
     dtype=st.sampled_from(DTYPES),
     norm=st.sampled_from(["rms", "layer", None]),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nkilab
+from nkilab.kernels.attention_block import attention_block
 from nkilab.kernels.fused_qkv import fused_qkv
 from nkilab.kernels.layernorm import layernorm
 from nkilab.kernels.matmul_fast import matmul
@@ -30,6 +31,7 @@ RUNS = {
     "rope": (rope, (draw(300, 2, 8), draw(300, 4), draw(300, 4)), {}),
     "fused_qkv": (fused_qkv, (draw(300, 200), draw(200, 256)), HEADS),
     "fused_qkv of three tokens": (fused_qkv, (draw(3, 200), draw(200, 256)), HEADS),
+    "attention_block": (attention_block, (draw(300, 200), draw(200, 256), draw(128, 100)), HEADS),
     "swiglu_mlp": (swiglu_mlp, (draw(300, 200), draw(200, 300), draw(200, 300), draw(300, 100)), {}),
 }
 
