@@ -72,7 +72,7 @@ def flash_attention_decode(q, k_cache, v_cache, lengths, scale=None):
 def limits(lengths, batch, tokens):
     """Last position that each token sees, on every partition: fp32 `[128, batch, tokens]`."""
     loaded = nl.ndarray((ROWS, batch), dtype=lengths.dtype, buffer=nl.sbuf)
-    load_ahead(loaded, lengths.ap(pattern=[[0, ROWS], [1, batch]]))
+    load_ahead(loaded, lengths.ap(pattern=[[0, ROWS], [1, batch]]), nisa.engine.scalar)
     spread = nl.ndarray((ROWS, batch), dtype=nl.float32, buffer=nl.sbuf)
     nisa.tensor_copy(dst=spread, src=loaded, engine=nisa.engine.vector)
     tile = nl.ndarray((ROWS, batch, tokens), dtype=nl.float32, buffer=nl.sbuf)

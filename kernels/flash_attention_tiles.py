@@ -34,10 +34,10 @@ def load_columns(hbm, head, start, columns, width=None):
     return tiles
 
 
-def load_ahead(tile, hbm):
-    """A small load that must not queue behind long ones: a queue of its own where descriptors come from hardware."""
+def load_ahead(tile, hbm, engine=nisa.engine.sync):
+    """A small load that must not queue behind others: a queue of its own where descriptors come from hardware."""
     if nisa.get_nc_version() >= nisa.nc_version.gen3:
-        nisa.dma_copy(dst=tile, src=hbm, dge_mode=nisa.dge_mode.hwdge, engine=nisa.engine.sync)
+        nisa.dma_copy(dst=tile, src=hbm, dge_mode=nisa.dge_mode.hwdge, engine=engine)
     else:
         nisa.dma_copy(dst=tile, src=hbm)
 
