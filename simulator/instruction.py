@@ -90,6 +90,8 @@ class Instruction:
         same_partitions: whether all tiles have the partitions of the first.
         confidence: `supported`, or `untested` where the documentation leaves the values open.
         source: where its rules come from.
+        before: what it does before its operands are read; gives flags of the trace and a state for `value`.
+        read_step: it reads every so many-th partition of its inputs.
     """
 
     api: str
@@ -103,6 +105,7 @@ class Instruction:
     confidence: str = "supported"
     source: str = ""
     before: Callable[[Context, tuple[Any, ...], tuple[Any, ...], int], tuple[int, Any]] | None = None
+    read_step: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,6 +259,8 @@ def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tupl
             continue
         written = storage.home.written
         if written.state != ALL and written.state_of(tensor.layout, tensor.byte) != ALL:
+            if what.read_step > 1 and written.mask(tensor.layout, tensor.byte)[:: what.read_step].all():
+                continue
             role = what.operands[position].name
             context.report_unwritten(storage, tensor.layout, tensor.byte, role, what.api, site)
         if storage.lost is not None and storage.is_lost(tensor.layout, tensor.byte):

@@ -11,8 +11,9 @@ from ..check import Check
 from ..constants import dge_mode as dge
 from ..constants import engine as engines
 from ..constants import oob_mode as oob
+from ..dynamic import Indirection
 from ..handle import NkiInstruction
-from ..instruction import DMA_SPACES, Instruction, Operand, Step, dst, issue
+from ..instruction import DMA_SPACES, Instruction, Operand, Partial, Step, dst, issue
 from ..layout import HBM, SBUF
 from ..ops import op_name
 from ..rules import same_dtype
@@ -35,6 +36,14 @@ def _queue(check: Check) -> None:
     if mode == dge.hwdge:
         if check.generation < 3:
             check.fail("target", "dge_mode=hwdge is not on trn1", rule="needs trn2 or newer")
+        if check["dst"].dtype != check["src"].dtype:
+            check.fail(
+                "dtype",
+                f"dst has dtype {check['dst'].dtype}, src has {check['src'].dtype}",
+                rule="dge_mode=hwdge does not cast",
+                source="NKI 0.3.0 release notes, nisa.dma_copy",
+                fix="use tensor.view(dtype) to see the bits as another type, or another dge_mode",
+            )
         check.flags.add("hwdge")
         check.engines = list(_DGE_ENGINES)
         check.choose(engine)
@@ -120,15 +129,23 @@ def _transpose_shape(check: Check) -> None:
             rule="(1, 0), (2, 1, 0) or (3, 1, 2, 0) for 2, 3 or 4 dimensions",
         )
     expected = tuple(source.shape[a] for a in axes)
-    if target.size != source.size or target.shape[0] != expected[0]:
-        check.fail("shape", f"dst has shape {target.shape}", rule=f"the transpose of src has shape {expected}")
+    if target.shape != expected:
+        check.fail(
+            "shape",
+            f"dst has shape {target.shape}",
+            rule=f"the transpose of src has shape {expected}, and dst has exactly that",
+            source="NKI 0.4.0 release notes, nisa.dma_transpose",
+            fix=f"reshape dst to {expected}",
+        )
     check.partitions, check.elements = target.layout.partitions, target.layout.per_partition
     check.flags |= {"dma_transpose", "transpose"}
 
 
 def _transpose_limits(check: Check) -> None:
     source, mode = check["src"], check.option("dge_mode")
-    indirect = source.is_indirect()
+    indirect = isinstance(source.indirection, Indirection) and source.indirection.rows
+    if check.option("oob_mode") == oob.skip and not source.is_indirect():
+        check.fail("argument", "oob_mode.skip without a run-time address", rule="only where src is indirect")
     allowed = (dge.unknown, dge.swdge) if indirect else (dge.unknown, dge.hwdge)
     if mode not in allowed:
         names = " or ".join(f"dge_mode.{m.name}" for m in allowed)
@@ -146,8 +163,24 @@ def _transpose_limits(check: Check) -> None:
     check.engines = ["gpsimd"] if indirect else ["gpsimd", "sync", "scalar"]
     if indirect:
         check.flags.add("swdge")
-        if source.shape[0] % 16:
-            check.fail("limit", f"src has {source.shape[0]} rows", rule="a multiple of 16 rows")
+        _gathered(check)
+
+
+def _gathered(check: Check) -> None:
+    """A transpose of gathered rows: trn2 and newer, whole groups of 16, uint32 row numbers (nisa.dma_transpose)."""
+    source = check["src"]
+    index = source.indirection.index
+    if check.generation < 3:
+        check.fail("target", "an indirect transpose is not on trn1", rule="needs trn2 or newer")
+    if source.shape[0] % 16:
+        check.fail("limit", f"src has {source.shape[0]} rows", rule="a multiple of 16 rows")
+    if source.ndim == 4 and 1 not in source.shape[1:3]:
+        check.fail("limit", f"src has shape {source.shape}", rule="one of the two middle dimensions of four is 1")
+    rows = index.shape[0]
+    if index.dtype != "uint32":
+        check.fail("dtype", f"the row numbers have dtype {index.dtype}", rule="uint32")
+    if index.ndim != 2 or rows % 16 or not 16 <= rows <= 128 or (index.shape[1] > 1 and rows != 128):
+        check.fail("shape", f"the row numbers are {index.shape}", rule="(16 to 128 in steps of 16, 1) or (128, n)")
 
 
 def _two_byte(check: Check) -> None:
@@ -160,8 +193,12 @@ def _two_byte(check: Check) -> None:
         )
 
 
-def _transpose(step: Step) -> np.ndarray:
-    return values.dma_transpose(step[1], step.options[0])
+def _transpose(step: Step) -> np.ndarray | Partial:
+    result = values.dma_transpose(step[1], step.options[0])
+    inside, step.inside = step.inside, None
+    if inside is None or inside.all():
+        return result
+    return Partial(result, np.broadcast_to(inside, result.shape))  # rows of src lie along the last dimension
 
 
 _DMA_TRANSPOSE = Instruction(
@@ -212,6 +249,8 @@ def _compute_rules(check: Check) -> None:
         if source.size != check["dst"].size:
             check.fail("shape", f"{operand.name} has {source.size} elements", rule=f"dst has {check['dst'].size}")
     indirect = [t for _, t in check.tensors() if t.is_indirect()]
+    if check.option("oob_mode") == oob.skip and not indirect:
+        check.fail("argument", "oob_mode.skip without run-time rows", rule="only with indices")
     if indirect and (len(sources) != 2 or not check.option("unique_indices")):
         check.fail(
             "argument", "indices with more than two sources or not unique", rule="two sources, unique_indices=True"

@@ -58,6 +58,14 @@ def _memset_rules(check: Check) -> None:
         check.fail("argument", f"value={value!r}", rule="value is a compile-time number")
     if dtype.kind == "packed" and value != 0:
         check.fail("argument", f"value={value} for {dtype}", rule="packed x4 types are set to 0 only")
+    if dtype.is_integer and isinstance(value, float | np.floating):
+        check.fail(
+            "dtype",
+            f"value={value!r} is a float, dst has dtype {dtype}",
+            rule="the value has the kind of the destination's dtype",
+            source="NKI 0.3.0 release notes, nisa.memset",
+            fix=f"pass value={int(value) if np.isfinite(value) else 0}",
+        )
 
 
 _MEMSET = Instruction(

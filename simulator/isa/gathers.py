@@ -242,6 +242,7 @@ _NONZERO_WITH_COUNT = Instruction(
     engines=("gpsimd",),
     rules=(_count_rules,),
     since=3,
+    read_step=_GROUP,
 )
 
 

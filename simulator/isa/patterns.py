@@ -14,6 +14,7 @@ from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import PSUM, SBUF
 from ..ops import op_name
+from ..registers import value_of
 from ..rules import float32_vectors, reduce_result, same_elements
 from ..tensor import NkiTensor
 from ..values import alu, select
@@ -25,6 +26,8 @@ from .accumulators import accumulation, command_rule, keep, read_out
 FLOAT32_MIN = -3.4028235e38
 _RESULT = Operand("reduce_res", write=True, optional=True, vector=True)
 _FLOATS = ("float32", "bfloat16", "float16", "tfloat32", "float8_e4m3", "float8_e4m3fn", "float8_e5m2")
+_EXPONENTIAL_OUT = (*_FLOATS, "int8", "int16", "int32", "uint8", "uint16")
+_EXPONENTIAL_IN = (*(name for name in _EXPONENTIAL_OUT if name != "tfloat32"), "uint32")
 Pattern = Sequence[Sequence[int]]
 
 
@@ -65,7 +68,7 @@ def iota(
     Raises:
         KernelError: the pattern has another number of elements than a partition of `dst`.
     """
-    return issue(_IOTA, (dst,), (_pattern(pattern),), (int(offset), int(channel_multiplier)), name)
+    return issue(_IOTA, (dst,), (_pattern(pattern),), (value_of(offset), value_of(channel_multiplier)), name)
 
 
 def _comparison(*options: str) -> Any:
@@ -110,7 +113,7 @@ def affine_select(
     Raises:
         KernelError: tiles outside SBUF, another operator than a comparison, sizes that differ.
     """
-    extra = (int(channel_multiplier), float(on_false_value), int(offset))
+    extra = (value_of(channel_multiplier), float(on_false_value), value_of(offset))
     return issue(_AFFINE_SELECT, (dst, on_true_tile), (_pattern(pattern), op_name(cmp_op, "cmp_op")), extra, name)
 
 
@@ -222,6 +225,9 @@ def _select_rules(check: Check) -> None:
         check.fail("dtype", f"on_true has dtype {check['on_true'].dtype}", rule="not tfloat32, int32 or uint32")
     if check.option("reduce_op") != "maximum":
         check.fail("argument", f"reduce_op=nl.{check.option('reduce_op')}", rule="only nl.maximum")
+    result = check["reduce_res"]
+    if result is not None and not result.dtype.is_float:
+        check.fail("dtype", f"reduce_res has dtype {result.dtype}", rule="a float type")
 
 
 def _select_reduce(step: Step) -> Any:
@@ -293,8 +299,8 @@ def _exponential(step: Step) -> Any:
 _EXPONENTIAL = Instruction(
     "exponential",
     (
-        dst(columns=True),
-        Operand("src", columns=True),
+        dst(columns=True, dtypes=_EXPONENTIAL_OUT),
+        Operand("src", columns=True, dtypes=_EXPONENTIAL_IN),
         Operand("max_value", number=True, vector=True),
         Operand("reduce_init", number=True, vector=True),
         _RESULT,

@@ -9,6 +9,7 @@ import numpy as np
 from ..check import Check
 from ..constants import engine as engines
 from ..context import Context
+from ..errors import KernelError
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import PSUM, SBUF
@@ -73,9 +74,12 @@ def _rand2(step: Step) -> np.ndarray:
     )
 
 
+_UNIFORM = ("float8_e4m3", "float8_e5m2", "float16", "bfloat16", "float32", "tfloat32", *_INTEGERS)
+
+
 _RAND2 = Instruction(
     "rand2",
-    (dst(), Operand("min", number=True, vector=True), Operand("max", number=True, vector=True)),
+    (dst(dtypes=_UNIFORM), Operand("min", number=True, vector=True), Operand("max", number=True, vector=True)),
     _rand2,
     engines=("vector",),
     since=4,
@@ -88,6 +92,8 @@ def rand2(dst: NkiTensor, min: Any, max: Any, name: str | None = None) -> NkiIns
     Raises:
         KernelError: on trn1 and trn2.
     """
+    if isinstance(min, int | float) and isinstance(max, int | float) and not min < max:
+        raise KernelError("argument", f"nisa.rand2(min={min}, max={max})", rule="min < max", source="nki.isa.rand2")
     return issue(_RAND2, (dst, min, max), name=name)
 
 
@@ -95,12 +101,18 @@ def _dropout(step: Step) -> np.ndarray:
     return _draw(step, values.dropout(step[1], step[2], _state(step.context, "vector")), "vector")
 
 
+def _probability(check: Check) -> None:
+    prob, data = check["prob"], check["data"].dtype
+    if isinstance(prob, NkiTensor) and (not prob.dtype.is_float or (data.is_integer and prob.dtype != "float32")):
+        check.fail("dtype", f"prob has dtype {prob.dtype}", rule="float32, or any float type where data is float")
+
+
 _DROPOUT = Instruction(
     "dropout",
     (dst(), Operand("data"), Operand("prob", number=True, vector=True)),
     _dropout,
     engines=("vector",),
-    rules=(same_elements("dst", "data"), same_dtype("dst", "data")),
+    rules=(same_elements("dst", "data"), same_dtype("dst", "data"), _probability),
 )
 
 

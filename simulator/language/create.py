@@ -98,7 +98,7 @@ def full(shape: Any, fill_value: float, dtype: Any, buffer: Any = sbuf, name: st
     """
     tensor = ndarray(shape, dtype, buffer, name)
     if tensor.layout.space != HBM:
-        memset(tensor, fill_value)
+        memset(tensor, int(fill_value) if tensor.dtype.is_integer else fill_value)
         return tensor
     _fill(tensor, np.full(tensor.shape, fill_value))
     return tensor
