@@ -77,9 +77,11 @@ def matmul(lhs, rhs, bias=None, lhs_layout="km", rhs_layout="kn", activation=Non
 class Operand:
     """One operand in HBM and how its steps of K reach SBUF with K on the partitions."""
 
-    def __init__(self, hbm, transposed):
+    def __init__(self, hbm, transposed=False, first_row=0):
+        """Keep the tensor; an untransposed one may begin at a later row."""
         self.hbm = hbm
         self.transposed = transposed
+        self.first_row = first_row
         self.by_engine = transposed and not is_narrow(hbm.dtype)
 
     def load(self, k, depth, steps, pairs, column, columns):
@@ -95,7 +97,7 @@ class Operand:
         width = self.hbm.shape[1]
         tile = nl.ndarray((depth, steps, pairs, columns), dtype=self.hbm.dtype, buffer=nl.sbuf)
         pattern = [[width, depth], [pairs * depth * width, steps], [depth * width, pairs], [1, columns]]
-        nisa.dma_copy(dst=tile, src=self.hbm.ap(pattern=pattern, offset=k * width + column))
+        nisa.dma_copy(dst=tile, src=self.hbm.ap(pattern=pattern, offset=(self.first_row + k) * width + column))
         return [tile[:, step, :, :] if pairs == 2 else tile[:, step, 0, :] for step in range(steps)]
 
     def turn(self, k, depth, steps, column, columns):
