@@ -15,7 +15,7 @@ TORCH ?= torch==2.13.0
 # Tests at once; 0 runs them in one process.
 JOBS ?= 2
 
-.PHONY: help demo test test-torch check bench kernels-report links clean
+.PHONY: help demo test test-torch check bench accuracy kernels-report links clean
 help:
 	@echo "make demo        simulate, check and time four matmul kernels; reports in nkilab-out/"
 	@echo "make test        all tests but those that need torch"
@@ -23,6 +23,7 @@ help:
 	@echo "make check       format, lint, types, import directions: seconds"
 	@echo "make bench       speed of the simulator, clock and profiler"
 	@echo "make kernels-report  docs/kernels.md: how well the fast kernels use the machine"
+	@echo "make accuracy    measured against modelled; writes docs/accuracy.md"
 	@echo "make links       the tree of links that type checkers follow"
 	@echo "make clean       remove everything that make made, .venv too"
 
@@ -46,6 +47,9 @@ bench: $(STAMP)
 
 kernels-report: $(STAMP)
 	$(BIN)/python -m nkilab.bench.kernels_report
+
+accuracy: $(STAMP)
+	$(BIN)/python -m nkilab.bench.accuracy
 
 # One package made of links, laid out as it is installed.
 links:

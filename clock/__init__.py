@@ -1,6 +1,8 @@
 """The clock: when each instruction and DMA of a trace would run on the hardware that a table describes."""
 
+from .calibration import Fit, Number, fit, held_out
+from .points import Point, predicted
 from .policy import Policy
 from .timing import Timing, time
 
-__all__ = ["Policy", "Timing", "time"]
+__all__ = ["Fit", "Number", "Point", "Policy", "Timing", "fit", "held_out", "predicted", "time"]

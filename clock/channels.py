@@ -64,8 +64,8 @@ class Channels:
             end = self._uneven(transfer, arrival, range(first, last + 1), (head, middle, tail))
         self.memory = max(self.memory, arrival) + memory
         done: float = max(end, self.memory)
-        issued = self.issued[queue]
-        issued.append((done, (issued[-1][1] if issued else 0) + many))
+        before = self.issued[queue]
+        before.append((done, (before[-1][1] if before else 0) + many))
         return done
 
     def _uneven(self, transfer: int, arrival: float, engines: range, times: tuple[float, float, float]) -> float:

@@ -7,11 +7,13 @@ an order in which each went to the engine that could finish it first; and everyt
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .costs import Operands, compute_cost
+from .expand import multiply_ns
 from .program import DMA_APIS, GPSIMD, SCALAR, TENSOR, VECTOR, Bools, Ints, Program
 
 if TYPE_CHECKING:
@@ -53,21 +55,21 @@ def _earliest(program: Program, engine: Ints, free: Bools, seen: Operands, hw: H
     vector, scalar = (
         compute_cost(program, np.where(free, code, engine), seen, hw).duration for code in (VECTOR, SCALAR)
     )
-    columns = program.instructions["elements"] / hw.tensor.clock_ghz
-    fixed = np.where(engine == TENSOR, columns, np.where(engine < 0, hw.dma.software_issue_ns, vector))
+    fixed = np.where(engine == TENSOR, multiply_ns(program, hw), np.where(engine < 0, hw.dma.software_issue_ns, vector))
     reads, writes = _tensors(program, write=False), _tensors(program, write=True)
     done = [0.0] * len(program.tensors["bytes"])
     busy = [0.0] * 6
     late = hw.dma.software_start_ns + hw.dma.software_latency_ns + hw.dma.load_start_ns + hw.dma.completion_ns
     rows = zip(engine.tolist(), free.tolist(), fixed.tolist(), vector.tolist(), scalar.tolist(), strict=True)
-    for row, (code, either, cost, on_vector, on_scalar) in enumerate(rows):
+    for row, (given, either, cost, on_vector, on_scalar) in enumerate(rows):
         ready = max([done[tensor] for tensor in reads[row]], default=0.0)
+        code, ends = given, max(ready, busy[given]) + cost
         if either:
-            ends = max(ready, busy[VECTOR]) + on_vector, max(ready, busy[SCALAR]) + on_scalar
-            code = SCALAR if ends[1] <= ends[0] else VECTOR
-            cost = on_scalar if code == SCALAR else on_vector
+            code, ends = VECTOR, max(ready, busy[VECTOR]) + on_vector
+            other = max(ready, busy[SCALAR]) + on_scalar
+            code, ends = (SCALAR, other) if other <= ends else (code, ends)
             engine[row] = code
-        busy[code] = max(ready, busy[code]) + cost
+        busy[code] = ends
         for tensor in writes[row]:
             done[tensor] = busy[code] + (late if code < 0 else 0.0)
     return engine
@@ -79,4 +81,4 @@ def _tensors(program: Program, *, write: bool) -> list[list[int]]:
     mine = np.flatnonzero(access["write"] == write)
     tensor = access["tensor"][mine].tolist()
     bounds = np.searchsorted(access["instruction"][mine], np.arange(len(program) + 1)).tolist()
-    return [tensor[low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [tensor[low:high] for low, high in pairwise(bounds)]

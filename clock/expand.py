@@ -112,6 +112,16 @@ def _passes(program: Program, hw: Hardware) -> Ints:
     )
 
 
+def multiply_ns(program: Program, hw: Hardware) -> Floats:
+    """How long each matmul keeps TensorE from the next one, at its full clock; meaningless for other rows."""
+    tensor = hw.tensor
+    turned = program.api("nc_transpose")
+    columns = np.where(turned, program.instructions["partitions"], program.instructions["elements"])
+    rate = np.where(_wide(program), tensor.fp32_cycles_per_column, tensor.cycles_per_column) / tensor.clock_ghz
+    each: Floats = tensor.issue_ns + np.maximum(columns, tensor.min_columns) * rate
+    return each * _passes(program, hw)
+
+
 def _wide(program: Program) -> Bools:
     """Matmuls of 4-byte operands, which stream at the fp32 rate; tf32 runs as 16 bit and packed fp8 as fp8."""
     wide = np.array([name in {"float32", "int32", "uint32"} for name in program.names["dtype"]] or [False])

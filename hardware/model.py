@@ -173,13 +173,17 @@ class Handover:
     """From the end of one instruction to the start of a dependent one.
 
     `same_engine_ns` on one engine; between engines a semaphore's signal (end to update) and wait (update to start).
-    `sync_ns`: a Sync instruction without data.
+    `sync_ns`: a Sync instruction without data. `barrier_ns`: from the arrival of the last core to both going on.
+    Collectives: `hop_ns` for each step between ranks, `link_gbps` of a rank's links.
     """
 
     same_engine_ns: float
     signal_ns: float
     wait_ns: float
     sync_ns: float
+    barrier_ns: float
+    hop_ns: float
+    link_gbps: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
@@ -83,6 +84,31 @@ class Hardware:
             )
         return _build(self.name, self.generation, sources)
 
+    def calibrated(self, changes: Mapping[str, Any], source: str) -> Hardware:
+        """Another table with some numbers fitted to measurements: they are of class calibrated, from `source`.
+
+        Raises:
+            UsageError: an unknown key, or a value of another type.
+        """
+        changed = self.replace(**dict(changes))
+        fitted = {key: Source(changed.source(key).value, "calibrated", source) for key in changes}
+        return _build(self.name, self.generation, {**changed.sources, **fitted})
+
+    def toml(self) -> str:
+        """The table as the text of a TOML file, which `load` reads."""
+        lines = [f"name = {json.dumps(self.name)}", f"generation = {self.generation}"]
+        section = ""
+        for key, source in self.sources.items():
+            part, _, name = key.rpartition(".")
+            if part != section:
+                section = part
+                lines += ["", f"[{part}]"]
+            value = json.dumps(source.value)
+            lines.append(
+                f'{name} = {{ value = {value}, class = "{source.cls}", source = {json.dumps(source.source)} }}'
+            )
+        return "\n".join(lines) + "\n"
+
     def hash(self) -> str:
         """Sixteen hexadecimal digits that name the numbers of this table; sources do not count."""
         values = {key: source.value for key, source in sorted(self.sources.items())}
@@ -91,15 +117,24 @@ class Hardware:
 
 
 def load(name: str) -> Hardware:
-    """The hardware table of a generation: trn1, trn2, trn3, or an alias (inf2, gen2, gen3, gen4).
+    """The hardware table of a generation: trn1, trn2, trn3, or an alias (inf2, gen2, gen3, gen4); or of a `.toml` file.
 
     Raises:
-        UsageError: no such generation.
+        UsageError: no such generation or file.
+        InputError: the file is not a hardware table.
     """
+    if name.endswith(".toml"):
+        return _read(Path(name))
     target = ALIASES.get(name, name)
     if target not in NAMES:
         raise _unknown(name, (*NAMES, *ALIASES), what="hardware")
     return _load(target)
+
+
+def _read(path: Path) -> Hardware:
+    if not path.is_file():
+        raise UsageError(f"no hardware table at {path}", fix="`nkilab calibrate PROFILE -o my.toml` writes one")
+    return parse(path.read_text(encoding="utf-8"), str(path))
 
 
 @cache

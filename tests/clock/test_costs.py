@@ -78,7 +78,9 @@ def test_a_multiply_ends_a_pipeline_after_its_last_column(timed, hw) -> None:
     timing = timed(trace)
     assert [timing.names["opcode"][code] for code in timing.instructions["opcode"]] == ["LDWEIGHTS", "MATMUL"]
     length = timing.instructions["end"][1] - timing.instructions["start"][1]
-    assert length == pytest.approx(512 / 2.4 + hw.tensor.issue_ns + hw.tensor.pipeline_cycles / 2.4 + hw.tensor.pipeline_ns)
+    assert length == pytest.approx(
+        512 / 2.4 + hw.tensor.issue_ns + hw.tensor.pipeline_cycles / 2.4 + hw.tensor.pipeline_ns
+    )
 
 
 def test_a_table_is_loaded_once_for_each_change_of_function(timed) -> None:

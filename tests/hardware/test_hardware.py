@@ -118,3 +118,17 @@ def _toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def test_a_table_written_as_toml_reads_back_the_same(tmp_path) -> None:
+    table = load("trn2").replace(**{"hbm.gbps": 1000})
+    file = tmp_path / "my.toml"
+    file.write_text(table.toml())
+    again = load(str(file))
+    assert again == table
+    assert again.sources == table.sources
+
+
+def test_a_missing_file_is_said(tmp_path) -> None:
+    with pytest.raises(UsageError, match="no hardware table"):
+        load(str(tmp_path / "none.toml"))

@@ -6,6 +6,10 @@ exponentials on ScalarE, weights transposed in fp32, and one DMA for the result.
 ran; which engine copies PSUM to SBUF is left to the compiler.
 """
 
+# Kernels are plain NKI source, unannotated as their compiler expects them.
+# ruff: noqa: ANN001, ANN201, ANN202, ANN204
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, no-any-return"
+
 import nki
 import nki.isa as nisa
 import nki.language as nl
@@ -14,8 +18,9 @@ import numpy as np
 ROWS, BANK = 128, 512
 
 
-def loaded(hbm, dtype=None):
-    tile = nl.ndarray(hbm.shape, dtype=dtype or hbm.dtype, buffer=nl.sbuf)
+def loaded(hbm):
+    """All of an HBM tensor in SBUF."""
+    tile = nl.ndarray(hbm.shape, dtype=hbm.dtype, buffer=nl.sbuf)
     nisa.dma_copy(dst=tile, src=hbm)
     return tile
 
@@ -32,7 +37,13 @@ def transposed(tiles, identity, dtype=nl.float32):
 
 
 def columns(tile, index):
+    """128 columns of a tile."""
     return tile[:, index * ROWS : (index + 1) * ROWS]
+
+
+def statistics(count):
+    """A tile of numbers for each row."""
+    return nl.ndarray((ROWS, count), dtype=nl.float32, buffer=nl.sbuf)
 
 
 class Softmax:
@@ -40,9 +51,8 @@ class Softmax:
 
     def __init__(self, width):
         self.banks = width // BANK
-        small = lambda n: nl.ndarray((ROWS, n), dtype=nl.float32, buffer=nl.sbuf)
-        self.maxima, self.sums = small(4 * self.banks), small(4 * self.banks)
-        self.negative, self.total, self.inverse = small(4), small(4), small(4)
+        self.maxima, self.sums = statistics(4 * self.banks), statistics(4 * self.banks)
+        self.negative, self.total, self.inverse = (statistics(4) for _ in range(3))
         self.weights = {}
 
     def maximum(self, tile, bank, scores):
@@ -69,12 +79,14 @@ class Softmax:
 
 
 def score(q, k, tile, bank):
+    """Scores of 128 rows and 512 columns, in PSUM."""
     scores = nl.ndarray((ROWS, BANK), dtype=nl.float32, buffer=nl.psum)
     nisa.nc_matmul(dst=scores, stationary=columns(q, tile), moving=k[:, bank * BANK : (bank + 1) * BANK])
     return scores
 
 
 def copied(psum):
+    """A bank of PSUM in SBUF."""
     tile = nl.ndarray(psum.shape, dtype=nl.float32, buffer=nl.sbuf)
     nisa.tensor_copy(dst=tile, src=psum)
     return tile
@@ -95,6 +107,7 @@ def weigh(softmax, tile, weights, values, result, at):
 
 
 def stored(out, result):
+    """[128, tiles, 128] in SBUF to the rows of `out`, by one DMA."""
     nisa.dma_copy(dst=out.ap(pattern=[[ROWS, ROWS], [ROWS * ROWS, result.shape[1]], [1, ROWS]]), src=result)
 
 
@@ -160,3 +173,58 @@ def _group_1024(q, k, values, identity, group, result):
     softmax.invert()
     for tile in (2, 0, 1, 3) if group == 0 else range(4):
         weigh(softmax, tile, [weights[tile, 0], weights[tile, 1]], values, result, 4 * group + tile)
+
+
+def spilled_rows(rows, name):
+    """[128, 4, 512] tiles through HBM and back in halves, as programs that keep a matrix of scores there do."""
+    hbm = nl.ndarray((4 * ROWS, BANK), dtype=nl.float32, buffer=nl.private_hbm, name=name)
+    back = []
+    for half in range(2):
+        pattern = [[BANK, ROWS], [ROWS * BANK, 2], [1, BANK]]
+        far = hbm.ap(pattern=pattern, offset=2 * half * ROWS * BANK)
+        nisa.dma_copy(dst=far, src=rows[half])
+    for half in range(2):
+        tile = nl.ndarray((ROWS, 2, BANK), dtype=nl.float32, buffer=nl.sbuf)
+        far = hbm.ap(pattern=pattern, offset=2 * half * ROWS * BANK)
+        nisa.dma_copy(dst=tile, src=far)
+        back.append(tile)
+    return back
+
+
+@nki.jit
+def unfused_512(q, k, v):
+    """S = 512 in bf16 with the scores and the weights written to HBM and read again."""
+    out = nl.ndarray((512, ROWS), dtype=q.dtype, buffer=nl.shared_hbm)
+    wide, narrow = (loaded(nl.shared_constant(np.eye(ROWS, dtype=np.float32).astype(t))) for t in (np.float32, q.dtype))
+    q, k, v = loaded(q), loaded(k), loaded(v)
+    scores = [nl.ndarray((ROWS, 2, BANK), dtype=nl.float32, buffer=nl.sbuf) for _ in range(2)]
+    for tile in range(4):
+        nisa.tensor_copy(dst=scores[tile // 2][:, tile % 2, :], src=score(q, k, tile, 0))
+    values = transposed([columns(v, i) for i in range(4)], narrow)
+    scores = spilled_rows(scores, "scores")
+    softmax = Softmax(512)
+    for tile in range(4):
+        softmax.maximum(tile, 0, scores[tile // 2][:, tile % 2, :])
+    softmax.close()
+    for tile in range(4):
+        softmax.exponential(tile, 0, scores[tile // 2][:, tile % 2, :])
+    for tile in range(4):
+        softmax.sum(tile, 0)
+    softmax.invert()
+    weights = [nl.ndarray((ROWS, 2, BANK), dtype=nl.float32, buffer=nl.sbuf) for _ in range(2)]
+    for tile in range(4):
+        place = weights[tile // 2][:, tile % 2, :]
+        inverse = softmax.inverse[:, tile : tile + 1]
+        nisa.tensor_scalar(dst=place, data=softmax.weights[tile, 0], op0=nl.multiply, operand0=inverse)
+    weights = spilled_rows(weights, "weights")
+    result = nl.ndarray((ROWS, 4, ROWS), dtype=q.dtype, buffer=nl.sbuf)
+    for half in range(2):
+        turned = [transposed([columns(weights[half][:, tile, :], i) for i in range(4)], wide) for tile in range(2)]
+        for tile in range(2):
+            psum = nl.ndarray((ROWS, ROWS), dtype=nl.float32, buffer=nl.psum)
+            for part in range(4):
+                left, right = columns(turned[tile], part), columns(values, part)
+                nisa.nc_matmul(dst=psum, stationary=left, moving=right, accumulate=part > 0)
+            nisa.tensor_copy(dst=result[:, 2 * half + tile, :], src=psum)
+    stored(out, result)
+    return out
