@@ -6,6 +6,7 @@ A worker that dies takes nothing with it: its job, and those that waited behind 
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +33,11 @@ class Executor(Protocol):
         ...
 
     def __exit__(self, *_error: object) -> None:
-        """Let the workers go."""
+        """Close."""
+        ...
+
+    def close(self) -> None:
+        """Let the workers go when their present jobs are done; jobs that wait are dropped. Twice is as good as once."""
         ...
 
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
@@ -54,6 +59,9 @@ class Inline:
     def __exit__(self, *_error: object) -> None:
         """Nothing to let go."""
 
+    def close(self) -> None:
+        """See `Executor.close`."""
+
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
         """See `Executor.run`."""
         yield from ((position, function(job)) for position, job in enumerate(jobs))
@@ -71,7 +79,11 @@ class Processes:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """End the processes; jobs that wait are dropped."""
+        """End the processes."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Executor.close`."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -97,16 +109,22 @@ class Processes:
         """Answers until all jobs are done or the pool breaks."""
         if self._pool is None:
             # Spawned, not forked: this process may hold threads (polars, BLAS) that do not survive a fork.
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_leave_interrupts)
         futures: dict[Future[Any], int] = {}
         try:
             futures = {self._pool.submit(function, job): position for position, job in jobs.items()}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
-            self.__exit__()
+            self.close()
             done = (f for f in futures if f.done() and not f.cancelled() and f.exception() is None)
             yield from ((futures[f], f.result()) for f in done if futures[f] in jobs)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; only the parent answers it, workers finish their job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Dask:
@@ -133,8 +151,13 @@ class Dask:
 
     def __exit__(self, *_error: object) -> None:
         """Disconnect; the cluster stays."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Executor.close`."""
         if self._client is not None:
             self._client.close()
+            self._client = None
 
     def run(self, function: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[tuple[int, Answer]]:
         """See `Executor.run`."""
@@ -152,7 +175,8 @@ class Dask:
                     ) from error
                 yield position, answer
         finally:
-            self._client.cancel(futures)
+            if self._client is not None:
+                self._client.cancel(futures)
 
 
 def _distributed() -> Any:

@@ -59,6 +59,7 @@ def run(
             done(position, row)
     except KeyboardInterrupt:
         interrupted = True
+        executor.close()  # no worker writes any more when the rows are stored
     return Sweep(tuple(rows[position] for position in sorted(rows)), interrupted)
 
 
