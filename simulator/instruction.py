@@ -91,7 +91,7 @@ class Instruction:
         confidence: `supported`, or `untested` where the documentation leaves the values open.
         source: where its rules come from.
         before: what it does before its operands are read; gives flags of the trace and a state for `value`.
-        read_step: it reads every so many-th partition of its inputs.
+        rows: partitions that it reads of an operand, by the operand's name; None where it reads all of them.
     """
 
     api: str
@@ -105,7 +105,7 @@ class Instruction:
     confidence: str = "supported"
     source: str = ""
     before: Callable[[Context, tuple[Any, ...], tuple[Any, ...], int], tuple[int, Any]] | None = None
-    read_step: int = 1
+    rows: Callable[[str, tuple[Any, ...]], np.ndarray | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,9 +259,10 @@ def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tupl
             continue
         written = storage.home.written
         if written.state != ALL and written.state_of(tensor.layout, tensor.byte) != ALL:
-            if what.read_step > 1 and written.mask(tensor.layout, tensor.byte)[:: what.read_step].all():
-                continue
             role = what.operands[position].name
+            rows = what.rows(role, operands) if what.rows is not None else None
+            if rows is not None and written.mask(tensor.layout, tensor.byte)[rows].all():
+                continue
             context.report_unwritten(storage, tensor.layout, tensor.byte, role, what.api, site)
         if storage.lost is not None and storage.is_lost(tensor.layout, tensor.byte):
             context.report_lost(storage, what.operands[position].name, what.api, site)

@@ -242,7 +242,7 @@ _NONZERO_WITH_COUNT = Instruction(
     engines=("gpsimd",),
     rules=(_count_rules,),
     since=3,
-    read_step=_GROUP,
+    rows=lambda _, operands: np.arange(0, operands[1].layout.partitions, _GROUP),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import columns
@@ -67,6 +69,13 @@ def _matmul(step: Step) -> np.ndarray:
     return total if before is None else np.where(before, total, first.reshape(total.shape))
 
 
+def _scale_rows(role: str, operands: tuple[Any, ...]) -> np.ndarray | None:
+    """Partitions of a scale tile that hold scales: four in each quadrant."""
+    if not role.endswith("_scale"):
+        return None
+    return values.scale_partitions(operands[1].layout.partitions)
+
+
 _NC_MATMUL_MX = Instruction(
     "nc_matmul_mx",
     (
@@ -83,6 +92,7 @@ _NC_MATMUL_MX = Instruction(
     since=4,
     same_partitions=False,
     before=accumulation_of,
+    rows=_scale_rows,
 )
 
 
