@@ -7,7 +7,7 @@ import html
 import io
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -15,13 +15,16 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 120
+_GAP, _LEAST, _SHORT = 2, 12, 28
+"""Cells up to this long are never broken; longer ones give way first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One column as people see it: its label and how its values are written.
 
-    `kind` is one of us (ns shown as microseconds), percent (of a fraction), bytes, count, number, text.
+    `kind` is one of us (ns shown as microseconds), percent (of a fraction), bytes, count, number, text, code (text on one
+    line, cut where there is no room).
     """
 
     column: str
@@ -69,7 +72,7 @@ class Answer:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Group(Text(self.title, style="bold"), *(Text(line, style="yellow") for line in self.remarks()))
-        yield rich_table(self.printed().head(self.most), self.shown)
+        yield rich_table(self.printed().head(self.most), self.shown, options.max_width)
         if self.rows.height > self.most:
             yield Text(f"… {self.rows.height - self.most} more rows: table() has them all")
 
@@ -92,16 +95,27 @@ def present(rows: pl.DataFrame, shown: tuple[Shown, ...]) -> list[Shown]:
     ]
 
 
-def rich_table(rows: pl.DataFrame, shown: tuple[Shown, ...]) -> Table:
-    """`rows` as a rich table."""
+def rich_table(rows: pl.DataFrame, shown: tuple[Shown, ...], width: int = WIDTH) -> Table:
+    """`rows` as a rich table of at most `width` characters where its numbers fit."""
     table = Table(header_style="bold", box=None, pad_edge=False)
     columns = present(rows, shown)
-    for column in columns:
-        table.add_column(column.label, justify="left" if column.kind == "text" else "right", overflow="fold")
     texts = [[written(value, c.kind) for value in rows[c.column].to_list()] for c in columns]
+    lengths = [max([len(c.label), *map(len, cells)]) for c, cells in zip(columns, texts, strict=True)]
+    room = width - sum(length + _GAP for c, length in zip(columns, lengths, strict=True) if c.kind != "code")
+    for column, length in zip(columns, lengths, strict=True):
+        justify: Literal["left", "right"] = "left" if column.kind in {"text", "code"} else "right"
+        table.add_column(
+            column.label, justify=justify, overflow="fold", no_wrap=length <= _SHORT or column.kind == "code"
+        )
     for line in zip(*texts, strict=True):
-        table.add_row(*(Text(cell) for cell in line))
+        table.add_row(*(Text(_cut(cell, c.kind, room)) for cell, c in zip(line, columns, strict=True)))
     return table
+
+
+def _cut(cell: str, kind: str, room: int) -> str:
+    """A line of code cut to the room that is left for it, `_LEAST` characters at least."""
+    most = max(room, _LEAST)
+    return cell if kind != "code" or len(cell) <= most else cell[: most - 1] + "…"
 
 
 def written(value: Any, kind: str) -> str:

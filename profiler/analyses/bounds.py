@@ -58,10 +58,9 @@ class Bounds(Answer):
 
     def figure(self) -> go.Figure:
         """The ladder as a waterfall."""
-        import plotly.graph_objects as go
+        from .figures import ladder
 
-        bar = go.Bar(x=self.rows["step"].to_list(), y=(self.rows["ns"] / 1e3).to_list())
-        return go.Figure(bar).update_layout(title="Bounds", yaxis_title="us")
+        return ladder(self.rows["step"].to_list(), (self.rows["ns"] / 1e3).to_list(), "Bounds")
 
 
 def bounds(p: Profile) -> Bounds:

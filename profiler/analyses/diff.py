@@ -12,6 +12,7 @@ from nkilab.errors import UsageError
 
 from ..profile import Profile
 from .base import Answer, Shown
+from .bounds import bounds
 from .computed import computed
 from .machine import total_ns, working
 
@@ -36,6 +37,10 @@ class Diff(Answer):
         rows: by (line, function, engine, opcode, collective), key, a_ns, b_ns (instruction time, semaphore waits left
             out; 0 where only the other run has the key), delta_ns, a_count, b_count; largest change first within each.
         metrics: metric, a, b, delta, relative (delta / a): metrics of `summary` that both runs have.
+        losses: where the runs' lengths lie, by the ladder of `bounds`: loss, a_ns, b_ns, delta_ns. The parts of each run add up
+            to its length: "launch" (measured - body), "stalls" (body - no stalls), "reloads", "DMA below peak" (no reloads -
+            ideal DMA), "TensorE below peak" (ideal DMA - ideal TensorE), "ideal" (the last step). Where a profile does not determine a
+            step, its loss is 0 and counted in the next. Empty where a profile has no instructions.
         recorded: per table that both runs recorded (instructions, DMA packets, semaphore updates, throttle windows):
             table, a, b (rows), equal (to the nanosecond).
         a_total_ns, b_total_ns: lengths of the runs, ns.
@@ -49,6 +54,7 @@ class Diff(Answer):
 
     rows: pl.DataFrame
     metrics: pl.DataFrame
+    losses: pl.DataFrame
     recorded: pl.DataFrame
     a_total_ns: float
     b_total_ns: float
@@ -118,12 +124,15 @@ class Diff(Answer):
         return float(found["a"][0]), float(found["b"][0])
 
     def figure(self) -> go.Figure:
-        """The change of each engine as a waterfall from the run before to the one after."""
-        import plotly.graph_objects as go
+        """A waterfall from the run before to the one after, over the losses of `bounds`, which add up to the change."""
+        from .figures import waterfall
 
-        engines = self.rows.filter(by="engine")
-        bars = go.Waterfall(x=engines["key"].to_list(), y=(engines["delta_ns"] / 1e3).to_list())
-        return go.Figure(bars).update_layout(title="Change of instruction time", yaxis_title="us")
+        moved = self.losses.filter(pl.col("delta_ns") != 0)
+        changes = (moved["delta_ns"] / 1e3).to_list()
+        if not changes:
+            changes = [(self.b_total_ns - self.a_total_ns) / 1e3]
+        names = moved["loss"].to_list() or ["all"]
+        return waterfall(names, changes, (self.a_total_ns / 1e3, self.b_total_ns / 1e3), "What changed, us")
 
 
 def diff(a: Profile, b: Profile) -> Diff:
@@ -140,7 +149,32 @@ def diff(a: Profile, b: Profile) -> Diff:
     parts = [_aligned(_spent(a, by), _spent(b, by), by) for by in BY]
     metrics = _metrics(a, b)
     rows = pl.concat([part for part in parts if part.height] or parts)
-    return Diff(rows, metrics, _recorded(a, b), lengths[0], lengths[1])
+    return Diff(rows, metrics, _losses(a, b), _recorded(a, b), lengths[0], lengths[1])
+
+
+_LOSSES = {
+    "launch": "body", "stalls": "no stalls", "reloads": "no reloads", "DMA below peak": "ideal DMA", "TensorE below peak": "ideal TensorE",
+}  # fmt: skip
+
+
+def _losses(a: Profile, b: Profile) -> pl.DataFrame:
+    """The parts of both runs' lengths."""
+    schema = dict.fromkeys(("a_ns", "b_ns"), pl.Float64)
+    parts = [_parts(p) if p.has("Instruction") else {} for p in (a, b)]
+    names = list(parts[0]) if all(parts) else []
+    rows = [(name, parts[0][name], parts[1][name]) for name in names]
+    frame = pl.DataFrame(rows, schema={"loss": pl.String, **schema}, orient="row")
+    return frame.with_columns(delta_ns=pl.col("b_ns") - pl.col("a_ns"))
+
+
+def _parts(p: Profile) -> dict[str, float]:
+    """One run's length in parts, from what a kernel's author cannot change to what is left at the roofline."""
+    steps = dict(bounds(p).rows.select("step", "ns").rows())
+    parts, above = {}, steps["as measured"]
+    for loss, step in _LOSSES.items():
+        below = steps.get(step, above)
+        parts[loss], above = above - below, below
+    return {**parts, "ideal": above}
 
 
 _KEYED = {"key": pl.String, "ns": pl.Float64, "count": pl.Int64}

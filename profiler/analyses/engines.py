@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 ALL = "all"
 DMA = "DMA"
 BUCKETS = 100
+_CORES = ("#0072B2", "#56B4E9", "#E69F00", "#009E73")
 _COLUMNS = (
-    "core", "engine", "active_ns", "idle_ns", "active", "instruction_ns", "instructions", "flops", "transpose_flops", "mfu", "hfu",
+    "core", "engine", "active_ns", "idle_ns", "active", "stalled_ns", "useful_ns", "instruction_ns", "instructions", "flops", "transpose_flops", "mfu", "hfu",
     "transposing",
 )  # fmt: skip
 
@@ -36,6 +37,8 @@ class Engines(Answer):
             active_ns: time with at least one instruction other than a semaphore wait (union).
             idle_ns: total_ns - active_ns.
             active: active_ns / total_ns.
+            stalled_ns: the part of idle_ns between its first and its last instruction; null for DMA.
+            useful_ns: of TensorE: flops without transposes at its peak rate, the least time for its work.
             instruction_ns: durations added up, overlapping ones twice, waits left out.
             instructions: number of instructions, waits included.
             flops, transpose_flops: TensorE's work, 2 per multiply-add.
@@ -52,7 +55,7 @@ class Engines(Answer):
     title: ClassVar[str] = "Engines"
     shown: ClassVar[tuple[Shown, ...]] = (
         Shown("core", "core"), Shown("engine", "engine"), Shown("active_ns", "active us", "us"), Shown("active", "active", "percent"),
-        Shown("idle_ns", "idle us", "us"), Shown("instruction_ns", "instructions us", "us"), Shown("instructions", "count", "count"),
+        Shown("idle_ns", "idle us", "us"), Shown("stalled_ns", "stalled us", "us"), Shown("useful_ns", "useful us", "us"), Shown("instruction_ns", "instructions us", "us"), Shown("instructions", "count", "count"),
         Shown("mfu", "MFU", "percent"), Shown("hfu", "HFU", "percent"), Shown("transposing", "transposing", "percent"),
     )  # fmt: skip
 
@@ -72,15 +75,16 @@ class Engines(Answer):
         """Active share per engine as bars, one group per core."""
         import plotly.graph_objects as go
 
+        from .figures import styled
+
         parts = self.rows.partition_by("core", maintain_order=True)
+        parts = parts[1:] or parts
         bars = [
             go.Bar(name=f"core {part['core'][0]}", x=part["engine"].to_list(), y=part["active"].to_list())
             for part in parts
         ]
-        figure = go.Figure(bars)
-        return figure.update_layout(
-            title="Engine activity", yaxis={"title": "active share of the run", "tickformat": ".0%", "range": [0, 1]}
-        )
+        axis = {"title": "active share of the run", "tickformat": ".0%", "range": [0, 1]}
+        return styled(go.Figure(bars), "Engine activity", yaxis=axis, colorway=_CORES, showlegend=len(bars) > 1)
 
 
 def engines(p: Profile) -> Engines:
@@ -150,7 +154,10 @@ def _use(work: pl.DataFrame, core: list[str]) -> pl.DataFrame:
     kind = pl.col("tensor_instruction_type")
     flipped = pl.when(kind.is_not_null().any()).then(pl.col("spent").filter(kind == "TRANSPOSE").sum())
     times = busy.group_by(keys).agg(
-        active_ns=pl.col("fresh").sum(), instruction_ns=pl.col("spent").sum(), transposing=flipped
+        active_ns=pl.col("fresh").sum(),
+        instruction_ns=pl.col("spent").sum(),
+        transposing=flipped,
+        span_ns=pl.col("end_ts").max() - pl.col("start_ts").min(),
     )
     known = pl.col("raw_flops").is_not_null().any()
     flops = [
@@ -176,6 +183,8 @@ def _finish(rows: pl.DataFrame, total: float, of: Machine) -> pl.DataFrame:
             instruction_ns=pl.col("instruction_ns").fill_null(0.0),
             idle_ns=total - active,
             active=active / total,
+            stalled_ns=pl.when(pl.col("engine") != DMA).then(pl.col("span_ns") - active),
+            useful_ns=pl.when(multiplies).then(useful / (of.core_flops * cores) * 1e9) if of.core_flops else None,
             transposing=pl.when(pl.col("engine") == "Tensor").then(pl.col("transposing") / pl.col("instruction_ns")),
             hfu=pl.when(multiplies).then(pl.col("flops") / (peak * cores)) if peak else None,
             mfu=pl.when(multiplies).then(useful / (peak * cores)) if peak else None,

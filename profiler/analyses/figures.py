@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import plotly.graph_objects as go
@@ -11,7 +11,8 @@ import polars as pl
 from ..views import theme
 
 INK, GRID = "#3b424c", "#e3e6ea"
-ROW_PX, FRAME_PX = 26, 130
+DEPTHS = ("#D5E4EF", "#B9D3E6", "#9AC4E0", "#C9E4DA", "#F3E3C3")
+ROW_PX, FRAME_PX, PLAIN_PX = 26, 150, 440
 
 
 def colour(name: str) -> str:
@@ -25,16 +26,16 @@ def styled(figure: go.Figure, title: str, *, rows: int | None = None, **layout: 
     Args:
         figure: changed and returned.
         title: above it.
-        rows: horizontal bars to make room for; None leaves the height to plotly.
+        rows: horizontal bars to make room for; None gives the usual height.
         **layout: further layout.
     """
     axis = {"automargin": True, "gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID}
     figure.update_layout(
-        title={"text": title, "x": 0, "xanchor": "left", "xref": "container", "pad": {"l": 16}},
+        title={"text": title, "x": 0, "xanchor": "left", "xref": "container", "pad": {"l": 16, "t": 14}, "y": 1, "yanchor": "top", "yref": "container"},
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        plot_bgcolor="white", paper_bgcolor="white", margin={"l": 16, "r": 24, "t": 56, "b": 44},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}, bargap=0.25,
-        height=None if rows is None else FRAME_PX + ROW_PX * max(rows, 4),
+        plot_bgcolor="white", paper_bgcolor="white", margin={"l": 16, "r": 24, "t": 92, "b": 44},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"}, bargap=0.25,
+        height=PLAIN_PX if rows is None else FRAME_PX + ROW_PX * max(rows, 4),
     )  # fmt: skip
     return figure.update_xaxes(axis).update_yaxes(axis).update_layout(layout)
 
@@ -57,6 +58,24 @@ def stacked(rows: pl.DataFrame, name: str, parts: Sequence[tuple[str, str, str]]
     figure = go.Figure(bars)
     styled(figure, title, rows=rows.height, barmode="stack", xaxis_title="us")
     return figure.update_yaxes(type="category", showgrid=False)
+
+
+def shares(rows: pl.DataFrame, causes: Mapping[str, str]) -> go.Figure:
+    """Shares of the run per engine and cause, the first engine on top.
+
+    Args:
+        rows: label (of the bar), cause, share.
+        causes: cause to its class of the palette, in the order of the pieces.
+    """
+    labels = rows["label"].unique(maintain_order=True).reverse().to_list()
+    bars = []
+    for cause, shade in causes.items():
+        found = dict(rows.filter(pl.col("cause") == cause).select("label", "share").rows())
+        if found:
+            x = [found.get(label, 0.0) for label in labels]
+            bars.append(go.Bar(name=cause, y=labels, x=x, orientation="h", marker_color=colour(shade)))
+    figure = styled(go.Figure(bars), "What engines waited for", rows=len(labels), barmode="stack")
+    return figure.update_xaxes(tickformat=".0%", range=[0, 1]).update_yaxes(type="category", showgrid=False)
 
 
 def ladder(steps: Sequence[str], values: Sequence[float], title: str, unit: str = "us") -> go.Figure:
@@ -114,7 +133,8 @@ def rank_bars(rows: pl.DataFrame) -> go.Figure:
     exposed = rows.filter(pl.col("kind") == "collectives").select("rank", exposed="exposed_ns")
     total = rows.filter(pl.col("share") > 0).group_by("rank").agg(total=(pl.col("active_ns") / pl.col("share")).first())
     both = kinds.select("rank", pl.col("compute") if "compute" in kinds.columns else pl.lit(0.0).alias("compute"))
-    joined = both.join(exposed, on="rank", how="left").join(total, on="rank", how="left").fill_null(0.0)
+    joined = both.join(exposed, on="rank", how="left").join(total, on="rank", how="left")
+    joined = joined.with_columns(pl.col("compute", "exposed", "total").fill_null(0.0))
     rest = joined.with_columns(rest=pl.col("total") - pl.col("compute") - pl.col("exposed")).sort(
         "rank", descending=True
     )

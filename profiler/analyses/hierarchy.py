@@ -11,16 +11,16 @@ from ..errors import NotInProfileError
 from ..profile import Profile
 from ..schema import ENGINES
 from .base import Answer, Shown
-from .machine import working
+from .machine import machine, working
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-LEVELS = ("layer", "function", "line", "opcode")
+LEVELS = ("layer", "operation", "function", "line", "opcode")
 NOWHERE = "(no source)"
 _SEPARATOR = " › "
 _COLUMNS = (
-    "path", "name", "level", "depth", "parent", "instruction_ns", "share", "instructions", "span_ns", "flops",
+    "path", "name", "level", "depth", "parent", "instruction_ns", "share", "instructions", "span_ns", "flops", "mfu",
     *(f"{name.lower()}_ns" for name in ENGINES),
 )  # fmt: skip
 
@@ -33,13 +33,13 @@ class Hierarchy(Answer):
         rows: one row per node, parents before children: path (names joined), name, level, depth, parent (path of the
             parent, "" at the top), instruction_ns (durations added up, semaphore waits left out; a node's is the sum
             of its children's), share (of all), instructions, span_ns (first start to last end), flops (null where
-            unknown), and <engine>_ns.
+            unknown), mfu (flops / (peak of one core x span_ns); null where unknown), and <engine>_ns.
     """
 
     title: ClassVar[str] = "Hierarchy"
     shown: ClassVar[tuple[Shown, ...]] = (
         Shown("indented", "node"), Shown("instruction_ns", "time us", "us"), Shown("share", "share", "percent"),
-        Shown("span_ns", "span us", "us"), Shown("instructions", "count", "count"),
+        Shown("span_ns", "span us", "us"), Shown("mfu", "MFU", "percent"), Shown("instructions", "count", "count"),
         *(Shown(f"{name.lower()}_ns", name, "us") for name in ENGINES),
     )  # fmt: skip
 
@@ -53,16 +53,22 @@ class Hierarchy(Answer):
         """An icicle to click through."""
         import plotly.graph_objects as go
 
+        from .figures import DEPTHS, styled
+
         rows = self.rows
+        whole = float(rows.filter(depth=0)["instruction_ns"].sum())
+        colours = [DEPTHS[min(level, len(DEPTHS) - 1)] for level in rows["depth"].to_list()]
         icicle = go.Icicle(
-            ids=rows["path"].to_list(), labels=rows["name"].to_list(), parents=rows["parent"].to_list(),
-            values=(rows["instruction_ns"] / 1e3).to_list(), branchvalues="total", tiling={"orientation": "v"},
+            ids=["all", *rows["path"].to_list()], labels=["all", *rows["name"].to_list()], parents=["", *(parent or "all" for parent in rows["parent"].to_list())],
+            values=[whole / 1e3, *(rows["instruction_ns"] / 1e3).to_list()], branchvalues="total", tiling={"orientation": "v"},
+            marker={"colors": [DEPTHS[-1], *colours], "line": {"width": 1, "color": "white"}},
+            texttemplate="%{label}<br>%{value:,.4g} us · %{percentRoot:.0%}",
         )  # fmt: skip
-        return go.Figure(icicle).update_layout(title="Instruction time, us")
+        return styled(go.Figure(icicle), "Instruction time, us", height=560)
 
 
 def hierarchy(p: Profile) -> Hierarchy:
-    """The tree layer, function, line, opcode, as far as the profile has them.
+    """The tree layer, operation (of the framework's graph), function, line, opcode, as far as the profile has them.
 
     Raises:
         NotInProfileError: the profile has no instructions.
@@ -75,6 +81,13 @@ def hierarchy(p: Profile) -> Hierarchy:
     levels = [level for level in LEVELS if rows[level].null_count() < rows.height]
     rows = rows.with_columns(pl.col(level).fill_null(NOWHERE) for level in levels)
     nodes = pl.concat([_level(rows, levels[: depth + 1]) for depth in range(len(levels))])
+    peak = machine(p).core_flops
+    mfu = (
+        pl.when(pl.col("span_ns") > 0).then(pl.col("flops") / pl.col("span_ns") * 1e9 / peak)
+        if peak
+        else pl.lit(None, pl.Float64)
+    )
+    nodes = nodes.with_columns(mfu=mfu)
     whole = float(nodes.filter(depth=0)["instruction_ns"].sum())
     return Hierarchy(
         _ordered(
@@ -88,7 +101,9 @@ def _named(rows: pl.DataFrame) -> pl.DataFrame:
     file = pl.col("file").str.split("/").list.last()
     line = pl.when(pl.col("line").is_not_null()).then(file + ":" + pl.col("line").cast(pl.String))
     layer = pl.when(~pl.col("layer").is_in(["Unknown", ""])).then("layer")
-    return rows.with_columns(layer=layer, line=line, spent=pl.col("end_ts") - pl.col("start_ts"))
+    return rows.with_columns(
+        layer=layer, operation=pl.col("hlo_name"), line=line, spent=pl.col("end_ts") - pl.col("start_ts")
+    )
 
 
 def _level(rows: pl.DataFrame, levels: list[str]) -> pl.DataFrame:

@@ -12,7 +12,9 @@ from ..profile import Profile
 from ..schema import ENGINES
 from .base import Answer, Shown
 from .intervals import fresh_ns
+from .loops import loops
 from .machine import WAIT_OPCODES, total_ns
+from .stalls import stalled
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,9 +45,12 @@ class Lines(Answer):
             instructions: number, waits included,
             <engine>_ns: the part of instruction_ns on each engine,
             dma_ns, dma_bytes: time with one of the line's DMA transfers in flight (union), bytes they moved,
+            stall_caused_ns: stalls of any engine that waited for the line (see `stalls`),
+            stall_suffered_ns: gaps in front of the line's own instructions,
             raw_flops and the byte columns of Instruction: sums.
         attributed: share of all instruction time that has a source line, 0 to 1.
         why: why the rest has none.
+        loops: time per iteration of each loop, see `analyses.loops`.
         total_ns: length of the run, ns (null where unknown).
         simulated: whether times are modelled.
     """
@@ -53,14 +58,16 @@ class Lines(Answer):
     title: ClassVar[str] = "Source lines"
     shown: ClassVar[tuple[Shown, ...]] = (
         Shown("where", "line"), Shown("instruction_ns", "time us", "us"), Shown("share", "share", "percent"),
-        Shown("active_ns", "active us", "us"), Shown("instructions", "count", "count"),
+        Shown("instructions", "count", "count"),
         *(Shown(f"{name.lower()}_ns", name, "us") for name in ENGINES),
-        Shown("dma_ns", "DMA us", "us"), Shown("dma_bytes", "DMA", "bytes"), Shown("source", "source"),
+        Shown("stall_caused_ns", "caused us", "us"), Shown("stall_suffered_ns", "waits us", "us"),
+        Shown("dma_ns", "DMA us", "us"), Shown("dma_bytes", "DMA", "bytes"), Shown("source", "source", "code"),
     )  # fmt: skip
 
     rows: pl.DataFrame
     attributed: float
     why: str
+    loops: pl.DataFrame
     total_ns: float | None
     simulated: bool
 
@@ -69,14 +76,17 @@ class Lines(Answer):
         return [f"{self.attributed:.1%} of instruction time has a source line{'; ' + self.why if self.why else ''}"]
 
     def printed(self) -> pl.DataFrame:
-        """Rows with file name and line in one column."""
+        """Rows with file name and line in one column, without engines that no line uses."""
         name = pl.col("file").str.split("/").list.last()
         where = (
             pl.when(pl.col("file").is_null())
             .then(pl.lit(NO_SOURCE))
             .otherwise(name + ":" + pl.col("line").cast(pl.String))
         )
-        return self.rows.with_columns(where=where, source=pl.col("source").str.strip_chars())
+        idle = [f"{name.lower()}_ns" for name in ENGINES if not float(self.rows[f"{name.lower()}_ns"].sum() or 0.0)]
+        return self.rows.with_columns(pl.lit(None, pl.Float64).alias(name) for name in idle).with_columns(
+            where=where, source=pl.col("source").str.strip_chars()
+        )
 
     def files(self) -> list[str]:
         """Source files with time, most expensive first."""
@@ -96,14 +106,10 @@ class Lines(Answer):
 
     def figure(self) -> go.Figure:
         """Time per line as stacked bars, one colour per engine."""
-        import plotly.graph_objects as go
+        from .figures import stacked
 
-        top = self.printed().head(30).reverse()
-        bars = [
-            go.Bar(name=name, y=top["where"].to_list(), x=(top[f"{name.lower()}_ns"] / 1e3).to_list(), orientation="h")
-            for name in ENGINES
-        ]
-        return go.Figure(bars).update_layout(title="Time per source line", barmode="stack", xaxis_title="us")
+        parts = [(f"{name.lower()}_ns", name, name) for name in ENGINES]
+        return stacked(self.printed().head(30).reverse(), "where", parts, "Time per source line, us")
 
 
 def lines(p: Profile) -> Lines:
@@ -120,11 +126,13 @@ def lines(p: Profile) -> Lines:
     spent = float(rows["instruction_ns"].sum())
     found = float(rows.drop_nulls("file")["instruction_ns"].sum())
     shares = rows.with_columns(share=pl.col("instruction_ns") / spent if spent else pl.lit(None, pl.Float64))
-    sourced = shares.join(_texts(p), on=_KEYS, how="left")
+    sourced = _with_stalls(shares, p).join(_texts(p), on=_KEYS, how="left")
     ordered = sourced.sort(
         pl.col("file").is_null(), pl.col("instruction_ns"), "file", "line", descending=[False, True, False, False]
     )
-    return Lines(ordered, found / spent if spent else 0.0, _why(p, found, spent), total_ns(p), p.origin.simulated)
+    return Lines(
+        ordered, found / spent if spent else 0.0, _why(p, found, spent), loops(p), total_ns(p), p.origin.simulated
+    )
 
 
 def _instructions(p: Profile) -> pl.DataFrame:
@@ -164,6 +172,18 @@ def _dma(p: Profile) -> pl.DataFrame:
         .group_by(_KEYS)
         .agg(dma_ns=pl.col("fresh").sum(), dma_bytes=pl.col("transfer_bytes").sum())
     )
+
+
+def _with_stalls(rows: pl.DataFrame, p: Profile) -> pl.DataFrame:
+    """Stalls that each line caused and suffered; 0 where the analysis finds none, null without a line."""
+    gaps = stalled(p)
+    caused = gaps.group_by(file="cause_file", line="cause_line").agg(stall_caused_ns=pl.col("gap_ns").sum())
+    suffered = gaps.group_by(_KEYS).agg(stall_suffered_ns=pl.col("gap_ns").sum())
+    joined = rows.join(caused.drop_nulls(_KEYS), on=_KEYS, how="left").join(
+        suffered.drop_nulls(_KEYS), on=_KEYS, how="left"
+    )
+    own = pl.when(pl.col("line").is_not_null())
+    return joined.with_columns(own.then(pl.col("stall_caused_ns", "stall_suffered_ns").fill_null(0.0)))
 
 
 def _texts(p: Profile) -> pl.DataFrame:

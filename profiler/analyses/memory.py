@@ -55,6 +55,8 @@ class Memory(Answer):
         """Use over time, one line per memory and core."""
         import plotly.graph_objects as go
 
+        from .figures import styled
+
         parts = self.usage.partition_by("space", "core", maintain_order=True)
         lines = [
             go.Scatter(
@@ -65,9 +67,8 @@ class Memory(Answer):
             )
             for part in parts
         ]
-        return go.Figure(lines).update_layout(
-            title="On-chip memory", xaxis_title="us", yaxis={"title": "in use", "tickformat": ".0%"}
-        )
+        axis = {"title": "in use", "tickformat": ".0%", "rangemode": "tozero"}
+        return styled(go.Figure(lines), "On-chip memory", xaxis_title="us", yaxis=axis)
 
 
 def memory(p: Profile) -> Memory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
@@ -15,8 +15,16 @@ from .critical import critical_path
 from .intervals import fresh_ns
 from .machine import added, total_ns, working
 
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 STALLED = ("dma", "dependence", "semaphore", "barrier", "issue", "dispatch", "unknown")
 IDLE = ("before first", "after last")
+CAUSES = {
+    "active": "Tensor", "dma": "DMA", "dependence": "Other", "semaphore": "Sync", "barrier": "Host",
+    "issue": "Tensor: weights and transposes", "dispatch": "Full rate", "unknown": "Throttled",
+}  # fmt: skip
+"""Class of the palette by which views show each cause; idle time is left empty."""
 _ENGINE = ["pcore_idx", "engine"]
 
 
@@ -58,6 +66,12 @@ class Stalls(Answer):
     explained: float | None
     simulated: bool
 
+    def figure(self) -> go.Figure:
+        """All of each engine's time by cause as stacked bars."""
+        from .figures import shares
+
+        return shares(self.rows.with_columns(label=pl.concat_str("engine", pl.lit(" "), "core")), CAUSES)
+
     def remarks(self) -> list[str]:
         """How much of the stalled time has a cause."""
         share = "" if self.explained is None else f"{self.explained:.1%} of stalled time has a known cause"
@@ -96,6 +110,12 @@ def stalls(p: Profile) -> Stalls:
         explained=1 - unknown / stalled if stalled else None,
         simulated=p.origin.simulated,
     )
+
+
+def stalled(p: Profile) -> pl.DataFrame:
+    """The rows of `Stalls.gaps` in which an engine stands still between two of its instructions."""
+    gaps = blamed(p, _gaps(p, p.fact("first_hw_timestamp") or 0.0))
+    return gaps.filter(pl.col("cause").is_in(STALLED))
 
 
 def _gaps(p: Profile, start: float) -> pl.DataFrame:

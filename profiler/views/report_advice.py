@@ -11,17 +11,11 @@ import polars as pl
 from ..analyses.advice import advice
 from ..analyses.base import written
 from ..analyses.bounds import bounds
-from ..analyses.stalls import STALLED, Stalls, stalls
+from ..analyses.stalls import CAUSES, STALLED, Stalls, stalls
 from ..errors import NotInProfileError
 from ..profile import Profile
 from . import theme
 from .markup import Html, join, tag
-
-CAUSES = {
-    "active": "Vector", "dma": "DMA", "dependence": "Other", "semaphore": "Sync", "barrier": "Host",
-    "issue": "Tensor: weights and transposes", "dispatch": "Full rate", "unknown": "Throttled",
-}  # fmt: skip
-"""Class of the palette for each cause; active time has its engine's colour."""
 
 _LINES = 8
 _ADVICE = "Each gain is an upper bound: what would vanish if this one thing were perfect. Gains do not add up."
