@@ -85,10 +85,12 @@ class _State:
     loaded: float = 0.0
     waiting: dict[int, list[int]] = field(default_factory=dict)
     woken: list[int] = field(default_factory=list)
+    hold: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
 
     def operands(self, row: int, stream: int) -> float:
         """When the operands of a row are there; _UNKNOWN where a row lacks, for which the stream then waits."""
-        ready, visible = 0.0, self.visible
+        ready, visible = self.hold[row], self.visible
         for mark in self.waits[row]:
             other = mark if mark >= 0 else ~mark
             time = visible[other]
@@ -96,7 +98,7 @@ class _State:
                 self.waiting.setdefault(other, []).append(stream)
                 return _UNKNOWN
             if mark < 0:
-                time = self.end[other] + self.same_engine
+                time = self.done[other] + self.same_engine
             ready = max(ready, time)
         return ready
 
@@ -107,7 +109,15 @@ class _State:
             self.woken += self.waiting.pop(row)
 
 
-def run(device: Device, moved: Transfers, stream: Ints, waits: list[tuple[int, ...]], hw: Hardware) -> Times:
+def run(
+    device: Device,
+    moved: Transfers,
+    stream: Ints,
+    waits: list[tuple[int, ...]],
+    hw: Hardware,
+    hold: Floats | None = None,
+    after: Floats | None = None,
+) -> Times:
     """Lay out all device instructions and DMAs in time.
 
     Args:
@@ -116,8 +126,13 @@ def run(device: Device, moved: Transfers, stream: Ints, waits: list[tuple[int, .
         stream: in-order stream of each device row: 0 to 4 an engine, from 5 on loads and stores of each DMA queue.
         waits: for each device row the rows it waits for; ~row where both are on one engine.
         hw: the hardware table.
+        hold: earliest start of each device row, in ns; 0 where not given.
+        after: how long after a GpSimdE row's end its work is done (see meetings.py), in ns; 0 where not given.
     """
     state = _state(device, stream, waits, hw)
+    idle = [0.0] * len(device.source)
+    state.hold = idle if hold is None else hold.tolist()
+    state.after = idle if after is None else after.tolist()
     grid, lanes = throttle.clock(hw.throttle), channels.channels(moved, hw)
     timed = [code for code in range(STREAMS) if _timed(code) and state.streams[code].rows]
     state.woken = [*range(STREAMS)]
@@ -259,7 +274,7 @@ def _issue(state: _State, code: int, when: float, lanes: channels.Channels) -> N
         state.done[row] = lanes.move(state.transfer[row], when)
         state.finish(row, state.done[row] + lanes.completion)
     else:
-        state.done[row] = state.end[row]
-        state.finish(row, state.end[row] + state.across)
+        state.done[row] = state.end[row] + state.after[row]
+        state.finish(row, state.done[row] + state.across)
     lane.at += 1
     lane.ready = _UNKNOWN

@@ -14,6 +14,7 @@ from .dependences import FLOW, KINDS, Edges, dependences
 from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, transfers
 from .engines import engine_of
 from .expand import Device, expand
+from .meetings import ROUNDS, Meetings, apply, held, meetings
 from .order import issue_order
 from .pieces import in_pieces
 from .placement import Placement, resource_edges
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from nkilab.hardware import Hardware
 
 Columns = dict[str, npt.NDArray[Any]]
+_SAME = 1e-6
+"""Times closer than this, in ns, are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Timing:
         placements: columns over tensors (or pieces of them) in SBUF and PSUM: tensor, space, address (-1: did not fit), bytes,
             start, end.
         throttle: columns over stretches of TensorE's clock: t, cold.
+        collectives: columns over the parts that programs take in barriers, transfers between cores and collectives:
+            trace_row, meeting, start (all members are there), end (the data is).
         names: of the coded columns: engine, opcode, cost_class, queue, queue_type, kind.
         body_ns: first trigger to last end. total_ns: with the launch's prologue and tail.
         range_ns: lowest and highest body, from the uncertainty of each class in the hardware table.
@@ -57,6 +62,7 @@ class Timing:
     occupancy: Columns
     placements: Columns
     throttle: Columns
+    collectives: Columns
     names: Mapping[str, tuple[str, ...]]
     body_ns: float
     total_ns: float
@@ -82,8 +88,28 @@ def time(
     Raises:
         UsageError: the trace lacks a table, a column or a list of names.
     """
-    parts = [_time_core(program, hw, policy or Policy()) for program in programs(columns, names)]
+    prepared = [_prepare(program, hw, policy or Policy()) for program in programs(columns, names)]
+    parts = [_part(*one) for one in _laid_out(prepared, meetings(columns, names, hw), hw)]
     return _join(parts, hw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """One core's program, ready to be laid out in time."""
+
+    program: Program
+    placement: Placement
+    moved: Transfers
+    device: Device
+    stream: Ints
+    producer: Ints
+    consumer: Ints
+    kind: Ints
+    waits: list[tuple[int, ...]]
+
+    def run(self, hw: Hardware, hold: Floats | None = None, after: Floats | None = None) -> Times:
+        """Lay it out."""
+        return run(self.device, self.moved, self.stream[self.device.source], self.waits, hw, hold, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +122,13 @@ class _Part:
     occupancy: Columns
     placements: Columns
     throttle: Columns
+    collectives: Columns
     opcodes: tuple[str, ...]
     class_ns: Floats
 
 
-def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
-    """Time one core's program."""
+def _prepare(given: Program, hw: Hardware, policy: Policy) -> _Prepared:
+    """Everything about one core's program that does not depend on times."""
     program, placement = spilled(issue_order(in_pieces(given, hw), hw, policy), hw)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
@@ -111,18 +138,57 @@ def _time_core(given: Program, hw: Hardware, policy: Policy) -> _Part:
     edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream)])
     producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
     waits = _waits(producer, consumer, stream[device.source], edges.kind)
-    times = run(device, moved, stream[device.source], waits, hw)
-    instructions = _instructions(program, device, times)
-    dma = _dma_rows(program, device, moved, times)
+    return _Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits)
+
+
+def _laid_out(
+    prepared: list[_Prepared], found: Meetings | None, hw: Hardware
+) -> list[tuple[_Prepared, Times, Columns]]:
+    """All programs in time, and their rows of `collectives`; members of a meeting go on when the last has come."""
+    if found is None:
+        return [(one, one.run(hw), _collectives(one, None)) for one in prepared]
+    afters = [apply(found, one.program, one.device) for one in prepared]
+    places = [found.at(one.program, one.device) for one in prepared]
+    times = [one.run(hw, None, after) for one, after in zip(prepared, afters, strict=True)]
+    for _ in range(ROUNDS):
+        holds = held(found, places, [each.start for each in times])
+        late = [bool((hold > each.start + _SAME).any()) for hold, each in zip(holds, times, strict=True)]
+        if not any(late):
+            break
+        times = [
+            one.run(hw, hold, after) if again else each
+            for one, hold, after, again, each in zip(prepared, holds, afters, late, times, strict=True)
+        ]
+    tables = [_collectives(one, (found, each)) for one, each in zip(prepared, times, strict=True)]
+    return list(zip(prepared, times, tables, strict=True))
+
+
+def _collectives(one: _Prepared, met: tuple[Meetings, Times] | None) -> Columns:
+    if met is None:
+        return {name: np.zeros(0) for name in ("trace_row", "meeting", "start", "end")}
+    found, times = met
+    rows, mine = found.at(one.program, one.device)
+    return {
+        "trace_row": found.row[mine],
+        "meeting": found.number[mine],
+        "start": times.start[rows],
+        "end": times.done[rows],
+    }
+
+
+def _part(one: _Prepared, times: Times, collectives: Columns) -> _Part:
+    """The tables of one core."""
+    program, device, moved = one.program, one.device, one.moved
     return _Part(
-        instructions=instructions,
-        dma=dma,
-        flows=_flows(producer, consumer, edges.kind, device, moved, times),
-        **_memory(program, placement, device, times),
+        instructions=_instructions(program, device, times),
+        dma=_dma_rows(program, device, moved, times),
+        flows=_flows(one.producer, one.consumer, one.kind, device, moved, times),
+        **_memory(program, one.placement, device, times),
         throttle={
             "t": np.array([t for t, _ in times.throttle]),
             "cold": np.array([cold for _, cold in times.throttle]),
         },
+        collectives=collectives,
         opcodes=device.opcodes,
         class_ns=_class_ns(device, moved, times),
     )
@@ -231,6 +297,7 @@ def _class_ns(device: Device, moved: Transfers, times: Times) -> Floats:
     """Engine time by class: what compute engines and DMA engines were kept busy with."""
     busy = np.where(device.load | (device.transfer >= 0), 0.0, np.minimum(device.interval, times.end - times.start))
     total = np.zeros(len(CLASSES))
+    busy += np.where(device.transfer < 0, times.done - times.end, 0.0)
     total += np.bincount(device.cls, weights=busy, minlength=len(CLASSES))
     count = moved.last - moved.first + 1
     cls = np.repeat(moved.cls, count)
@@ -249,7 +316,7 @@ def _join(parts: list[_Part], hw: Hardware) -> Timing:
             tables[name] = {key: np.concatenate([known[key], column]) for key, column in table.items()}
         at_instruction += len(part.instructions["start"])
         at_dma += len(part.dma["start"])
-    ends = [tables[name]["end"].max() for name in ("instructions", "dma") if len(tables[name]["end"])]
+    ends = [tables[name]["end"].max() for name in ("instructions", "dma", "collectives") if len(tables[name]["end"])]
     body = float(max(ends, default=0.0))
     spent = sum((part.class_ns for part in parts), np.zeros(len(CLASSES)))
     share = spent / spent.sum() if spent.sum() else spent
@@ -277,6 +344,7 @@ def _shifted(part: _Part, instructions: int, dma: int) -> dict[str, Columns]:
         "occupancy": part.occupancy,
         "placements": part.placements,
         "throttle": part.throttle,
+        "collectives": part.collectives,
     }
 
 
