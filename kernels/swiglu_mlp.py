@@ -59,7 +59,9 @@ def swiglu_mlp(x, w_gate, w_up, w_down, gain=None, norm=None, epsilon=1e-6):
 
 def gated_features(block, w_gate, w_up):
     """Tiles `[<= 128 features, tokens]` of silu(gate) * up."""
-    features, dtype, gated = w_gate.shape[1], block.x.dtype, []
+    features, gated = w_gate.shape[1], []
+    # In one tensor: small tiles that live long would cut up the space between the large ones that come and go.
+    store = nl.ndarray((ROWS, -(-features // ROWS), block.size), dtype=block.x.dtype, buffer=nl.sbuf)
     for column, columns in spans((0, features), chunk_columns(w_gate)):
         gate_tiles, up_tiles = load_columns(w_gate, column, columns), load_columns(w_up, column, columns)
         for low, rows in spans((0, columns), ROWS):
@@ -69,7 +71,7 @@ def gated_features(block, w_gate, w_up):
             nisa.activation(dst=active, op=nl.silu, data=gate)
             up = nl.ndarray((rows, block.size), dtype=nl.float32, buffer=nl.psum)
             accumulate(up, [tile[:, low : low + rows] for tile in up_tiles], block.turned)
-            gated.append(nl.ndarray((rows, block.size), dtype=dtype, buffer=nl.sbuf))
+            gated.append(store[0:rows, len(gated), :])
             nisa.tensor_tensor(dst=gated[-1], data1=up, data2=active, op=nl.multiply)
     return gated
 
