@@ -30,10 +30,11 @@ def targets(text: str) -> tuple[Path, tuple[Case, ...]]:
 
 
 def _own(name: str) -> tuple[Path, tuple[Case, ...]]:
-    """A case of nkilab's own kernels by its name, or all cases of one of their files."""
+    """A case of nkilab's own kernels by its name, first in the file of that name; or all cases of that file."""
     files = own_files()
     if name in files:
-        return files[name], cases_in(files[name])
+        cases = cases_in(files[name])
+        return files[name], tuple(case for case in cases if case.name == name) or cases
     known: list[str] = list(files)
     for path in files.values():
         cases = cases_in(path)

@@ -14,6 +14,7 @@ import nkilab
 from nkilab.bench import store
 from nkilab.bench.executors import Inline
 from nkilab.bench.point import Row, row_from_dict, row_to_dict
+from nkilab.bench.targets import targets
 from nkilab.command import main
 from nkilab.errors import InputError, UsageError
 
@@ -253,3 +254,10 @@ def test_two_cores_have_two_peaks_and_one_memory(elsewhere: Path, capsys: pytest
     peaks = [row["efficiency"]["peak_tflops"] for row in (one, two)]
     assert peaks[1] == pytest.approx(2 * peaks[0])
     assert one["efficiency"]["peak_gbps"] == two["efficiency"]["peak_gbps"]
+
+
+@pytest.mark.parametrize(("name", "cases"), [("rmsnorm", 1), ("matmul", 4), ("matmul_tiled", 1)])
+def test_a_bare_name_is_a_case_or_a_file_of_our_own_kernels(name: str, cases: int) -> None:
+    path, found = targets(name)
+    assert path.parent.name == "kernels"
+    assert len(found) == cases
