@@ -68,6 +68,7 @@ def flash_attention(
     result = nl.ndarray((heads, queries, d), dtype=q.dtype, buffer=nl.shared_hbm)
     lse = nl.ndarray((heads, queries), dtype=nl.float32, buffer=nl.shared_hbm) if with_lse else None
     check_operands(q, k, v, q_segments, kv_segments)
+    assert transpose in ("dma", "tensor"), f"transpose={transpose!r}: dma or tensor"
     visible = Visibility(queries, k.shape[2], causal, window)
     forward = Forward(q, k, v, result, visible, d**-0.5 if scale is None else scale)
     forward.segments = None if q_segments is None else (q_segments, kv_segments)
@@ -104,6 +105,9 @@ class Forward:
     def allocate(self, chunk):
         """The eight PSUM banks: a ring of score chunks, two tiles of sums, and two for transposes where they need it."""
         banks = 6 if self.by_dma else 4
+        assert chunk % BANK == 0 and 0 < chunk <= banks * BANK, (
+            f"chunk={chunk}: a multiple of {BANK}, {banks} times at most"
+        )
         self.chunk = chunk
         count = max(banks // (chunk // BANK), 1)
         self.scores = [nl.ndarray((ROWS, chunk), dtype=nl.float32, buffer=nl.psum) for _ in range(count)]

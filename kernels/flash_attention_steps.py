@@ -87,7 +87,10 @@ def steps(forward, heads):
                 Queries(forward, outputs[at // OUTPUT_ROWS], start + at, rows, loaded, at)
                 for at, rows in spans((0, count), ROWS)
             ]
+            low, high = seen(forward, start, count)
             for section in spans((0, keys), size):
+                if section[0] >= high or sum(section) <= low:
+                    continue
                 key = (head // share, *section)
                 if key not in held:
                     held.clear()
@@ -96,10 +99,16 @@ def steps(forward, heads):
                     yield from chunks(forward, tile, held[key], section)
 
 
+def seen(forward, start, rows):
+    """First and last key (exclusive) that queries meet: those they may see, or one where they see none."""
+    low, high = forward.visible.span(start, rows)
+    low = min(low, (forward.k.shape[2] - 1) // ROWS * ROWS)
+    return low, max(high, low + 1)
+
+
 def chunks(forward, tile, section, bounds):
     """The chunks of one section that 128 queries see."""
-    low, high = forward.visible.span(tile.start, tile.rows)
-    high = max(high, low + 1)
+    low, high = seen(forward, tile.start, tile.rows)
     begin, end = max(low, bounds[0]), min(high, sum(bounds))
     if begin >= end:
         return

@@ -134,6 +134,20 @@ def test_operands_that_do_not_fit_are_refused(shapes: tuple[tuple[int, ...], ...
         nkilab.simulate(flash_attention, *(np.zeros(shape, BF16) for shape in shapes))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"), [({"chunk": 600}, "a multiple of 512"), ({"transpose": "vector"}, "dma or tensor")]
+)
+def test_options_that_do_not_exist_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        nkilab.simulate(flash_attention, *operands(1, 1, 64, 128, 128, BF16), **options)
+
+
+@pytest.mark.parametrize("chunk", [512, 1536])
+def test_the_size_of_a_chunk_does_not_matter(chunk: int) -> None:
+    args = operands(1, 1, 64, 128, 2000, BF16)
+    assert_forward(run(*args, chunk=chunk, causal=True), *args, causal=True)
+
+
 @st.composite
 def problems(draw: st.DrawFn, longest: int) -> tuple[tuple[Array, ...], dict[str, Any]]:
     kv_heads, share = draw(st.integers(1, 2)), draw(st.integers(1, 3))
