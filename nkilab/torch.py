@@ -153,7 +153,7 @@ matmul = _define(
         "matmul_fast", "matmul", lhs, rhs, bias, lhs_layout="mk", activation=activation
     ),
     _product,
-    lambda lhs, rhs, bias=None, activation=None: lhs.new_empty((lhs.shape[0], rhs.shape[1])),
+    lambda lhs, rhs, *_, **__: lhs.new_empty((lhs.shape[0], rhs.shape[1])),
 )
 """`activation(lhs[M, K] @ rhs[K, N] + bias[1, N])`; differentiable without an activation."""
 
@@ -164,7 +164,7 @@ flash_attention = _define(
         _run("flash_attention", "flash_attention", q, k, v, scale=scale, causal=causal, window=window, with_lse=True)
     ),
     lambda q, k, v, scale, causal=False, window=None: _attend(q, k, v, scale, causal, window),
-    lambda q, k, v, scale, causal=False, window=None: (
+    lambda q, *_, **__: (
         q.new_empty((q.shape[0], q.shape[2], q.shape[1])),
         q.new_empty((q.shape[0], q.shape[2]), dtype=torch.float32),
     ),
@@ -188,7 +188,7 @@ flash_attention_backward = _define(
     lambda q, k, v, output, d_output, lse, scale, causal=False, window=None: _attend_backward(
         q, k, v, output, d_output, lse, scale, causal, window
     ),
-    lambda q, k, v, output, d_output, lse, scale, causal=False, window=None: (
+    lambda q, k, v, *_, **__: (
         q.new_empty((q.shape[0], q.shape[2], q.shape[1])),
         k.new_empty((k.shape[0], k.shape[2], k.shape[1])),
         _like(v),
@@ -234,7 +234,7 @@ swiglu_mlp = _define(
     "swiglu_mlp(Tensor x, Tensor w_gate, Tensor w_up, Tensor w_down) -> Tensor",
     lambda x, w_gate, w_up, w_down: _run("swiglu_mlp", "swiglu_mlp", x, w_gate, w_up, w_down),
     _mlp,
-    lambda x, w_gate, w_up, w_down: x.new_empty((x.shape[0], w_down.shape[1])),
+    lambda x, *weights: x.new_empty((x.shape[0], weights[-1].shape[1])),
 )
 """`(silu(x @ w_gate) * (x @ w_up)) @ w_down` for `x[tokens, hidden]`."""
 
