@@ -12,13 +12,13 @@ import nkilab
 from nkilab.kernels import flash_attention_backward as kernels
 from nkilab.reference import flash_attention as reference
 
-AXES = {"heads": 2, "kv_heads": 1, "d": 64, "queries": 512, "keys": 512, "dtype": "float32"}
+AXES = {"heads": 2, "kv_heads": 1, "d": 64, "seq": 512, "dtype": "float32"}
 
 
 def inputs(axes: Mapping[str, Any], rng: np.random.Generator, causal: bool = False) -> tuple[nkilab.Array, ...]:
     """Draw q, k, v and the output's gradient, standard normal; output and log-sum-exp are those of the reference."""
-    heads, kv_heads, d, queries, keys = (int(axes[name]) for name in tuple(AXES)[:5])
-    shapes = ((heads, d, queries), (kv_heads, d, keys), (kv_heads, keys, d), (heads, queries, d))
+    heads, kv_heads, d, seq = (int(axes[name]) for name in ("heads", "kv_heads", "d", "seq"))
+    shapes = ((heads, d, seq), (kv_heads, d, seq), (kv_heads, seq, d), (heads, seq, d))
     dtype = nkilab.dtype(axes["dtype"])
     q, k, v, d_output = (rng.standard_normal(shape, dtype=np.float32).astype(dtype) for shape in shapes)
     output, lse = reference.flash_attention(q, k, v, causal=causal, with_lse=True)
@@ -27,7 +27,7 @@ def inputs(axes: Mapping[str, Any], rng: np.random.Generator, causal: bool = Fal
 
 def flops(axes: Mapping[str, Any], share: float = 1.0) -> int:
     """Useful floating-point operations: the five products, `share` of them visible."""
-    return int(share * 10 * int(axes["heads"]) * int(axes["d"]) * int(axes["queries"]) * int(axes["keys"]))
+    return int(share * 10 * int(axes["heads"]) * int(axes["d"]) * int(axes["seq"]) ** 2)
 
 
 def _case(name: str, causal: bool) -> nkilab.Case:
@@ -38,7 +38,7 @@ def _case(name: str, causal: bool) -> nkilab.Case:
         axes=AXES,
         meta={"causal": causal},
         flops=partial(flops, share=0.5 if causal else 1.0),
-        reduction="keys",
+        reduction="seq",
         name=name,
     )
 

@@ -1,4 +1,4 @@
-"""Cases for `flash_attention.py`: 2 heads of 128 over 1024 positions unless an axis says otherwise."""
+"""Cases for `flash_attention.py`: 2 heads of 128 over 1024 positions (`seq`) unless an axis says otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nkilab
 from nkilab.kernels import flash_attention as kernels
 from nkilab.reference import flash_attention as reference
 
-AXES = {"heads": 2, "kv_heads": 1, "d": 128, "queries": 1024, "keys": 1024, "dtype": "bfloat16"}
+AXES = {"heads": 2, "kv_heads": 1, "d": 128, "seq": 1024, "dtype": "bfloat16"}
 
 
 def inputs(axes: Mapping[str, Any], rng: np.random.Generator, segments: int = 0) -> tuple[nkilab.Array, ...]:
@@ -21,7 +21,8 @@ def inputs(axes: Mapping[str, Any], rng: np.random.Generator, segments: int = 0)
     q and k are standard normal. v lies around 1: weights rounded to 16 bits then err by that rounding of a result of
     order 1, which a relative tolerance can say.
     """
-    heads, kv_heads, d, queries, keys = (int(axes[name]) for name in tuple(AXES)[:5])
+    heads, kv_heads, d, keys = (int(axes[name]) for name in ("heads", "kv_heads", "d", "seq"))
+    queries = int(axes.get("queries", keys))
     dtype = nkilab.dtype(axes["dtype"])
     q = rng.standard_normal((heads, d, queries), dtype=np.float32)
     k = rng.standard_normal((kv_heads, d, keys), dtype=np.float32)
@@ -35,19 +36,20 @@ def inputs(axes: Mapping[str, Any], rng: np.random.Generator, segments: int = 0)
 
 def flops(axes: Mapping[str, Any], share: float = 1.0) -> int:
     """Useful floating-point operations: the two products, `share` of them visible."""
-    return int(share * 4 * int(axes["heads"]) * int(axes["d"]) * int(axes["queries"]) * int(axes["keys"]))
+    keys = int(axes["seq"])
+    return int(share * 4 * int(axes["heads"]) * int(axes["d"]) * int(axes.get("queries", keys)) * keys)
 
 
-def _case(name: str, dtype: str = "bfloat16", segments: int = 0, **meta: Any) -> nkilab.Case:
+def _case(name: str, dtype: str = "bfloat16", segments: int = 0, queries: int = 0, **meta: Any) -> nkilab.Case:
     options = {key: value for key, value in meta.items() if key != "transpose"}
     return nkilab.Case(
         kernel=kernels.flash_attention,
         inputs=partial(inputs, segments=segments),
         reference=partial(reference.flash_attention, **options),
-        axes={**AXES, "dtype": dtype},
+        axes={**AXES, "dtype": dtype} | ({"queries": queries} if queries else {}),
         meta=meta,
         flops=partial(flops, share=0.5 if meta.get("causal") else 1.0),
-        reduction="keys",
+        reduction="seq",
         name=name,
     )
 
@@ -57,6 +59,7 @@ CASES = (
     _case("flash_attention_causal", causal=True),
     _case("flash_attention_window", causal=True, window=200),
     _case("flash_attention_segments", segments=3),
+    _case("flash_attention_fewer_queries", queries=256),
     _case("flash_attention_tensor", transpose="tensor"),
     _case("flash_attention_fp32", "float32", causal=True, with_lse=True),
 )

@@ -89,7 +89,7 @@ def test_two_runs_are_equal_bit_for_bit_and_so_are_two_cores() -> None:
 
 @pytest.mark.parametrize("case", flash_attention_backward_cases.CASES, ids=lambda case: case.name)
 def test_cases(case: nkilab.Case) -> None:
-    small = case.bind(queries=200, keys=200)
+    small = case.bind(seq=200)
     inputs = small.arguments()
     outcome = compare(small, nkilab.simulate(small.kernel, *inputs, **small.meta).outputs, small.expected(inputs))
     assert outcome.passed, outcome.message
