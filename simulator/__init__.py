@@ -3,8 +3,8 @@
 `execute(kernel, (a, b), {}, Sim(target="trn2"))` gives an Execution: `.outputs`, `.findings`, `.trace.columns()`.
 """
 
-from .deprecated import NkilabDeprecationWarning
 from .arguments import per_rank
+from .deprecated import NkilabDeprecationWarning
 from .errors import FindingsError, KernelError, NkiValidationError, UnsupportedError
 from .execute import Execution, execute
 from .findings import CODES, Finding, FindingCode

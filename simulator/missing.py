@@ -34,6 +34,7 @@ def missing(module: str, function_name: str, parameters: str = "", /, **defaults
     optional = [inspect.Parameter(each, _KIND, default=value) for each, value in defaults.items()]
     function.__name__ = function.__qualname__ = function_name
     function.__doc__ = f"Not in this simulator: raises UnsupportedError for `{module}.{function_name}`."
+    function.nkilab_missing = True  # type: ignore[attr-defined]
     function.__signature__ = inspect.Signature([*needed, *optional])  # type: ignore[attr-defined]
     return function
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nkilab.command import bench, compare, demo, inspection, preflight, simulation, tune, writing
+from nkilab.command import api, bench, compare, demo, inspection, preflight, simulation, tune, writing
 from nkilab.command.result import Result, envelope, error_envelope, print_error, print_json, print_text
 from nkilab.command.running import status_of
 from nkilab.errors import NkilabError, UsageError
@@ -20,7 +20,7 @@ from nkilab.suggest import fix_for
 from nkilab.version import VERSION
 
 # A new command is a function that returns a Result, named in its group's COMMANDS.
-GROUPS = (demo, simulation, inspection, writing, bench, tune, compare, preflight)
+GROUPS = (demo, simulation, api, inspection, writing, calibrate, bench, tune, compare, preflight)
 COMMANDS: dict[str, Callable[..., Result]] = {name: run for group in GROUPS for name, run in group.COMMANDS.items()}
 
 # typer brings its own copy of click from some version on, so click's base class is taken from typer's.

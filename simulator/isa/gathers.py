@@ -288,8 +288,16 @@ def _topk_rules(check: Check) -> None:
     source, n = check["src"].layout, check.option("n")
     if source.partitions % _GROUP or not 0 < n <= source.per_partition * _GROUP:
         check.fail("shape", f"src {source.shape}, n={n}", rule="whole groups of 16 partitions that hold n elements")
+    if not 8 <= n < 65_536:
+        check.fail("limit", f"n={n}", rule="8 <= n < 65536")
     if check["val_dst"].layout.per_partition > n:
         check.fail("shape", f"{check['val_dst'].layout.per_partition} results of {n} elements", rule="k <= n")
+
+
+def _sorted_is_open(check: Check) -> None:
+    """The reference does not say which order `sorted` means, nor the order without it: here always descending."""
+    if check.option("sorted"):
+        check.report_untested()
 
 
 def _topk(step: Step) -> tuple[Partial, Partial]:
@@ -321,8 +329,7 @@ _TOPK = Instruction(
     _topk,
     options=("n", "sorted", "alone"),
     engines=("gpsimd",),
-    rules=(same_elements("val_dst", "idx_dst"), _topk_rules),
-    confidence="untested",
+    rules=(same_elements("val_dst", "idx_dst"), _topk_rules, _sorted_is_open),
 )
 
 

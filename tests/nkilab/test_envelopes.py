@@ -83,6 +83,8 @@ def arguments(
         "bench": (kernel, *RMSNORM),
         "demo": (),
         "sample": (),
+        "ops": ("matmul",),
+        "stubs": (),
         "sim": (kernel, *RMSNORM, "--report"),
         "check": (kernel, *RMSNORM),
         "diff": (str(saved), str(saved)),

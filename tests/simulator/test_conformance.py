@@ -17,7 +17,6 @@ import pytest
 from nkilab.errors import UsageError
 from nkilab.simulator import Sim, UnsupportedError, execute
 from nkilab.simulator.levels import ADDED, ADDED_PARAMETERS, REMOVED
-
 from tests.simulator.tables import LEVELS, original, stored
 
 TABLES = {level: stored(level) for level in LEVELS}

@@ -405,3 +405,35 @@ def test_sequence_bounds():
     ids = np.array([[1, 1, 2, 2, 2, 0]], np.int32)
     found = result(nisa.sequence_bounds, ids, shape=(1, 2, 6), dtype=nl.int32)
     np.testing.assert_array_equal(found[0], [[0, 0, 2, 2, 2, 6], [2, 2, 5, 5, 5, -1]])
+
+
+def test_uniform_numbers_lie_between_their_bounds_on_trn3():
+    found = result(lambda d: nisa.rand2(d, -2.0, 6.0), target="trn3")
+    assert -2 <= found.min() < -1.9
+    assert 5.9 < found.max() <= 6
+    assert abs(found.mean() - 2) < 0.2
+    with pytest.raises(KernelError, match="min < max"):
+        result(lambda d: nisa.rand2(d, 1.0, 1.0), target="trn3")
+
+
+def test_a_seed_starts_the_vector_engine_s_numbers_again():
+    def body(d, e, f):
+        for tile, seed in ((d, 7), (e, 7), (f, 8)):
+            nisa.set_rng_seed(nl.full((1, 1), seed, nl.int32))
+            nisa.rng(tile)
+
+    one, again, other = result(body, shape=(128, 64), dtype=nl.uint32, outputs=3)
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).mean() > 0.99
+
+
+def test_the_target_s_version():
+    seen = []
+
+    def kernel():
+        seen.append((nisa.get_nc_version(), nisa.get_nc_sub_version()))
+
+    for target in ("trn1", "trn2", "trn3"):
+        execute(kernel, (), {}, Sim(target=target))
+    assert seen == [(2, 0), (3, 0), (4, 0)]
+    assert seen[0][0] < nisa.nc_version.gen3 <= seen[1][0]
