@@ -43,10 +43,10 @@ class Timing:
             issue (row of `instructions`), queue_type.
         flows: columns over dependences: producer, consumer (rows of `instructions`, or the first row of a transfer in
             `dma`), producer_is_dma, consumer_is_dma, gap (end of one to start of the other), kind.
-        occupancy: columns over changes: space, t, bytes (in a partition).
+        occupancy: columns over changes: space, t, bytes (in a partition), rank, core.
         placements: columns over tensors (or pieces of them) in SBUF and PSUM: tensor, space, address (-1: did not fit), bytes,
             start, end.
-        throttle: columns over stretches of TensorE's clock: t, cold.
+        throttle: columns over stretches of TensorE's clock: t, cold, rank, core.
         collectives: columns over the parts that programs take in barriers, transfers between cores and collectives:
             trace_row, meeting, start (all members are there), end (the data is).
         names: of the coded columns: engine, opcode, cost_class, queue, queue_type, kind.
@@ -179,15 +179,18 @@ def _collectives(one: _Prepared, met: tuple[Meetings, Times] | None) -> Columns:
 def _part(one: _Prepared, times: Times, collectives: Columns) -> _Part:
     """The tables of one core."""
     program, device, moved = one.program, one.device, one.moved
+    memory = _memory(program, one.placement, device, times)
+    throttle = {
+        "t": np.array([t for t, _ in times.throttle]),
+        "cold": np.array([cold for _, cold in times.throttle]),
+    }
     return _Part(
         instructions=_instructions(program, device, times),
         dma=_dma_rows(program, device, moved, times),
         flows=_flows(one.producer, one.consumer, one.kind, device, moved, times),
-        **_memory(program, one.placement, device, times),
-        throttle={
-            "t": np.array([t for t, _ in times.throttle]),
-            "cold": np.array([cold for _, cold in times.throttle]),
-        },
+        occupancy=_of_program(memory["occupancy"], program),
+        placements=memory["placements"],
+        throttle=_of_program(throttle, program),
         collectives=collectives,
         opcodes=device.opcodes,
         class_ns=_class_ns(device, moved, times),
@@ -291,6 +294,13 @@ def _memory(program: Program, placement: Placement, device: Device, times: Times
             "end": end[held],
         },
     }
+
+
+def _of_program(table: Columns, program: Program) -> Columns:
+    """A table with columns for the rank and core of its program."""
+    count = len(table["t"])
+    columns = {name: np.full(count, program.instructions[name][:1].sum()) for name in ("rank", "core")}
+    return {**table, **columns}
 
 
 def _class_ns(device: Device, moved: Transfers, times: Times) -> Floats:
