@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import linecache
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def files(names: Sequence[str]) -> pl.DataFrame:
     rows = []
     for name in dict.fromkeys(names):
         path = Path(name)
-        if path.is_file():
-            data = path.read_bytes()
+        data = path.read_bytes() if path.is_file() else "".join(linecache.getlines(name)).encode()  # a notebook's cell
+        if data:
             rows.append((name, hashlib.sha256(data).hexdigest(), data.decode("utf-8", "replace")))
     return pl.DataFrame(rows, schema=TABLES["Source"].polars, orient="row")
 
@@ -68,4 +69,6 @@ def warnings(joined: Joinable) -> pl.DataFrame:
     rows = [("modelled", "times are modelled by nkilab's clock, not measured")]
     if guessed > 0:
         rows.append(("modelled", f"{guessed:.0%} of the modelled engine time has costs that are guessed"))
+    if len(joined.timing.collectives["meeting"]):
+        rows.append(("modelled", "waits between cores and ranks use guessed costs: a hop, a link rate, no contention"))
     return pl.DataFrame(rows, schema=TABLES["Warning"].polars, orient="row")

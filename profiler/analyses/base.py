@@ -76,6 +76,10 @@ class Answer:
         if self.rows.height > self.most:
             yield Text(f"… {self.rows.height - self.most} more rows: table() has them all")
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython prints where it shows no HTML."""
+        printer.text(self.title if cycle else str(self))
+
     def _repr_html_(self) -> str:
         rows = self.printed().head(self.most)
         columns = present(rows, self.shown)
