@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nkilab.command import api, bench, compare, demo, inspection, preflight, simulation, tune, writing
+from nkilab.command import api, bench, calibrate, compare, demo, inspection, preflight, simulation, tune, writing
 from nkilab.command.result import Result, envelope, error_envelope, print_error, print_json, print_text
 from nkilab.command.running import status_of
 from nkilab.errors import NkilabError, UsageError
