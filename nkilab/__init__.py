@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nkilab.simulator import Finding as Finding
     from nkilab.simulator import KernelError as KernelError
     from nkilab.simulator import Sim as Sim
+    from nkilab.simulator import per_rank as per_rank
 
 _PUBLIC = {
     "Array": "nkilab.arrays",
@@ -49,6 +50,7 @@ _PUBLIC = {
     "load": "nkilab.run",
     "load_ranks": "nkilab.profiler.fleet",
     "sample": "nkilab.profiler.sample",
+    "per_rank": "nkilab.simulator",
     "simulate": "nkilab.simulation",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "dtype",
     "load",
     "load_ranks",
+    "per_rank",
     "sample",
     "simulate",
 ]

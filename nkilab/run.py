@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nkilab.profiler import Profile
 
 if TYPE_CHECKING:
+    from nkilab.profiler.fleet import Fleet
     from nkilab.simulator import Finding, Sim
 
 Range = tuple[float, float]
@@ -33,6 +34,7 @@ class Run:
         total_us: the same with launch and completion.
         body_range_us: low and high of the body, from the uncertainty of the costs used.
         confidence: share of the modelled engine time whose cost is `calibrated`, `documented` or `guessed`.
+        others: the runs of ranks 1, 2, …; outputs, profile and times are those of rank 0, findings those of all ranks.
     """
 
     kernel: str
@@ -44,6 +46,19 @@ class Run:
     total_us: float
     body_range_us: Range
     confidence: Mapping[str, float]
+    others: tuple[Run, ...] = ()
+
+    @property
+    def ranks(self) -> tuple[Run, ...]:
+        """The run of every simulated rank, this one first."""
+        return (self, *self.others)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The profiles of all ranks: skew, stragglers, merged views."""
+        from nkilab.profiler.fleet import Fleet
+
+        return Fleet.of([run.profile for run in self.ranks], self.kernel)
 
     @property
     def total_range_us(self) -> Range:
@@ -64,7 +79,7 @@ class Run:
 
     def __getattr__(self, name: str) -> Any:
         """What the run does not have itself is asked of its profile."""
-        if name.startswith("_") or name in Run.__slots__:
+        if name.startswith("_") or name in Run.__slots__ or name in ("ranks", "fleet"):
             raise AttributeError(name)
         return getattr(self.profile, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,8 @@ from nkilab.simulator import Finding, Sim
 
 OUTPUTS = "outputs.npz"
 SCHEMA = "nkilab.run/1"
+RANK = "rank-{:03}"
+"""Folder of another rank's run inside that of rank 0."""
 
 
 def save(run: Run, folder: Path, *, force: bool) -> Path:
@@ -49,6 +52,8 @@ def save(run: Run, folder: Path, *, force: bool) -> Path:
 
 def _write(run: Run, folder: Path) -> None:
     profile_folder.save(run.profile, folder)
+    for rank, other in enumerate(run.others, 1):
+        _write(other, folder / RANK.format(rank))
     leaves: list[Array] = []
     structure = _flatten(to_numpy(run.outputs), leaves)
     # NumPy's file format does not know the narrow floats: their bytes are written, their names stand in run.json.
@@ -65,6 +70,7 @@ def _write(run: Run, folder: Path) -> None:
         "body_range_us": run.body_range_us,
         "confidence": dict(run.confidence),
         "outputs": structure,
+        "ranks": len(run.ranks),
         "dtypes": [leaf.dtype.name for leaf in leaves],
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -93,9 +99,16 @@ def read_run(folder: Path, profile: Profile) -> Run:
             total_us=manifest["total_us"],
             body_range_us=(low, high),
             confidence=MappingProxyType(dict(manifest["confidence"])),
+            others=tuple(_others(folder, manifest.get("ranks", 1))),
         )
     except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError) as error:
         raise InputError(f"{folder}: not a run saved by nkilab: {error}") from error
+
+
+def _others(folder: Path, ranks: int) -> Iterator[Run]:
+    for rank in range(1, ranks):
+        own = folder / RANK.format(rank)
+        yield read_run(own, profile_folder.read(own))
 
 
 def changes(hardware: Hardware) -> dict[str, Any]:

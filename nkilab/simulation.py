@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from nkilab.case import Case
 from nkilab.discover import case_named, kernel_named
 from nkilab.errors import UsageError
 from nkilab.hardware import Hardware
-from nkilab.join import Joinable, tables
+from nkilab.join import Joinable, of_rank, tables
 from nkilab.profiler import Origin, Profile
 from nkilab.run import Run
 from nkilab.saved import changes
@@ -63,13 +64,23 @@ def _join(kernel: str, execution: Execution) -> Run:
     columns = trace.columns()
     timing = clock.time(columns, trace.names, hardware)
     joined = Joinable(columns, trace.names, timing, hardware)
-    built = tables(joined, facts(kernel, sim, hardware, timing), execution.findings)
+    count = sim.ranks
+    parts = [joined] if count == 1 else [of_rank(joined, rank) for rank in range(count)]
+    runs = [_run(kernel, execution, part, rank) for rank, part in enumerate(parts)]
+    return replace(runs[0], others=tuple(runs[1:]))
+
+
+def _run(kernel: str, execution: Execution, joined: Joinable, rank: int) -> Run:
+    """The run of one rank; that of rank 0 has the findings of all."""
+    sim, timing = execution.sim, joined.timing
+    findings = tuple(finding for finding in execution.findings if rank in (0, finding.rank))
+    built = tables(joined, facts(kernel, sim, joined.hardware, timing, rank), findings)
     low, high = timing.range_ns
     return Run(
         kernel=kernel,
         sim=sim,
-        outputs=execution.results()[0] if sim.values else None,
-        findings=tuple(execution.findings),
+        outputs=execution.results()[rank] if sim.values else None,
+        findings=findings,
         profile=Profile.build(built, Origin("simulated", producer=f"nkilab {VERSION}")),
         body_us=float(timing.body_ns) / 1e3,
         total_us=float(timing.total_ns) / 1e3,
@@ -78,7 +89,7 @@ def _join(kernel: str, execution: Execution) -> Run:
     )
 
 
-def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any) -> dict[str, Any]:
+def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any, rank: int = 0) -> dict[str, Any]:
     """What the Metadata table says: the run's options and times, and the machine under the vendor's names."""
     return {
         "kernel": kernel,
@@ -87,6 +98,7 @@ def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any) -> dict[str, Any]:
         "values": sim.values,
         "precise": sim.precise,
         "seed": sim.seed,
+        **({"rank": rank, "ranks": sim.ranks} if sim.ranks > 1 else {}),
         "hardware_hash": hw.hash(),
         **{f"hardware.{key}": value for key, value in changes(hw).items()},
         "body_ns": float(timing.body_ns),

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from nkilab.join import instructions, memory, movement, source
+from nkilab.join import collectives, instructions, memory, movement, source
 from nkilab.join.columns import Joinable
+from nkilab.join.ranks import of_rank
 
-__all__ = ["Joinable", "tables"]
+__all__ = ["Joinable", "of_rank", "tables"]
 
 
 def tables(joined: Joinable, facts: Mapping[str, Any], findings: tuple[Any, ...]) -> dict[str, pl.DataFrame]:
@@ -22,7 +23,9 @@ def tables(joined: Joinable, facts: Mapping[str, Any], findings: tuple[Any, ...]
         findings: what the simulator's checks found.
     """
     metadata = pl.DataFrame({"key": list(facts), "value": [str(value) for value in facts.values()]})
+    between = collectives.table(joined)
     return {
+        **({} if between is None else {"CcOp": between}),
         "Instruction": instructions.table(joined),
         **movement.tables(joined),
         "SbufUsage": memory.usage(joined, space=1),

@@ -15,7 +15,7 @@ def usage(joined: Joinable, space: int) -> pl.DataFrame:
         timestamp="t",
         avg_util_percent=pl.col("bytes") / capacity,
         used_bytes=pl.col("bytes").cast(pl.Int64),
-        pcore_idx=pl.lit(0, pl.Int64),
+        pcore_idx=pl.col("core").cast(pl.Int64),
     )
 
 

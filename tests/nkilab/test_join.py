@@ -80,6 +80,7 @@ class Timing:
     confidence: dict[str, float] = field(
         default_factory=lambda: {"calibrated": 0.5, "documented": 0.25, "guessed": 0.25}
     )
+    collectives: dict[str, np.ndarray[Any, Any]] = field(default_factory=lambda: columns("trace_row meeting start end"))
     class_ns: dict[str, float] = field(
         default_factory=lambda: {"calibrated": 400.0, "documented": 200.0, "guessed": 200.0}
     )
@@ -104,7 +105,7 @@ TIMING = Timing(
         (0, 1, False, True, 50.0, 0),
         (1, 1, True, False, 0.0, 0),
     ),
-    columns("space t bytes", (1, 0.0, 2048), (2, 2100.0, 2048), (1, 2600.0, 0)),
+    columns("space t bytes rank core", (1, 0.0, 2048, 0, 0), (2, 2100.0, 2048, 0, 1), (1, 2600.0, 0, 0, 0)),
     columns("tensor space address bytes start end", (1, 1, 4096, 2048, 0.0, 2600.0), (2, 2, -1, 2048, 2100.0, 2600.0)),
     {
         "opcode": ("DMA_DIRECT2D", "LDWEIGHTS", "MATMUL"),

@@ -1,0 +1,49 @@
+"""The CcOp table: collectives between ranks."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from nkilab.join.columns import Joinable, frame, named
+from nkilab.simulator.values.dtypes import TABLE
+
+_BETWEEN_CORES = ("core_barrier", "sendrecv")
+
+
+def table(joined: Joinable) -> pl.DataFrame | None:
+    """CcOp, one row for each collective that the rank takes part in (its cores take part together); None without any.
+
+    Start: the last member is there. What a simulation has no value for is null: algorithm, stream, bandwidths.
+    """
+    trace = joined.trace["collectives"]
+    parts = frame(trace, "part").select(
+        pl.col("meeting").cast(pl.Int64),
+        pl.col("sent", "received"),
+        trace_row=pl.col("instruction").cast(pl.Int64),
+        operation=named(trace["api"], joined.names["api"]),
+        replica_group=named(trace["group"], joined.names["group"]),
+    )
+    parts = parts.filter(~pl.col("operation").is_in(_BETWEEN_CORES))
+    if parts.is_empty():
+        return None
+    times = frame(joined.timing.collectives, "row").select(pl.col("trace_row").cast(pl.Int64), "start", "end")
+    written = joined.accesses().filter(pl.col("write")).group_by("trace_row", maintain_order=True).first()
+    types = written.select("trace_row", dtype=named(written["dtype"].to_numpy(), joined.names["dtype"]))
+    rows = parts.join(times, on="trace_row").join(types, on="trace_row", how="left")
+    rows = rows.unique("meeting", keep="first", maintain_order=True).sort("start", "meeting").with_row_index("id")
+    sizes = pl.col("dtype").replace_strict({name: dtype.itemsize for name, dtype in TABLE.items()}, default=None)
+    return rows.select(
+        pl.col("id").cast(pl.Int64),
+        "operation",
+        "dtype",
+        "replica_group",
+        start_ts="start",
+        end_ts="end",
+        duration_ns=pl.col("end") - pl.col("start"),
+        num_elements=pl.col("received") // sizes,
+        op_id="meeting",
+        trigger_engine=pl.lit("GpSimd"),
+        input_size="sent",
+        output_size="received",
+        trigger_start_ts="start",
+    )
