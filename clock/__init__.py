@@ -1,8 +1,9 @@
 """The clock: when each instruction and DMA of a trace would run on the hardware that a table describes."""
 
 from .calibration import Fit, Number, fit, held_out
+from .ladder import Ladder, Step, ladder
 from .points import Point, predicted
 from .policy import Policy
 from .timing import Timing, time
 
-__all__ = ["Fit", "Number", "Point", "Policy", "Timing", "fit", "held_out", "predicted", "time"]
+__all__ = ["Fit", "Ladder", "Number", "Point", "Policy", "Step", "Timing", "fit", "held_out", "ladder", "predicted", "time"]

@@ -103,7 +103,7 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
         rows_last=counts[1],
         rows=counts[2],
         descriptors=rates.descriptors(np.minimum(counts[2], hw.dma.partitions_per_engine) * per_row, run * size),
-        cls=np.full(len(rows), class_of(hw, "dma.element_ns")),
+        cls=np.maximum(class_of(hw, "dma.element_ns"), _unmeasured(program, rows, direct, source, target)),
     )
 
 
@@ -159,6 +159,13 @@ def _issue_ns(program: Program, rows: Ints, queue: Ints, hw: Hardware) -> Floats
     issue = np.array([dma.software_issue_ns, dma.sync_issue_ns, dma.scalar_issue_ns])[queue]
     register = program.flag("dynamic_address")[rows] | program.flag("indirect")[rows]
     return np.where(register, dma.register_issue_ns, issue)
+
+
+def _unmeasured(program: Program, rows: Ints, direct: Bools, source: _Side, target: _Side) -> Ints:
+    """1 for DMAs of a kind that no profile has: transposes, indirect ones, within HBM or within SBUF."""
+    inside = (source.space != HBM) & (target.space != HBM)
+    turned = program.flag("dma_transpose") | program.api("dma_transpose")
+    return (direct | inside | (turned | program.flag("indirect"))[rows]).astype(np.int64)
 
 
 def _latency_ns(queue: Ints, load: Bools, hw: Hardware) -> Floats:

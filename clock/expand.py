@@ -9,7 +9,7 @@ import numpy as np
 
 from .costs import Cost, class_of, opcode_names
 from .dma import QUEUE_ENGINE, SOFTWARE
-from .program import DMA_APIS, SCALAR, TENSOR, Bools, Floats, Ints, Program
+from .program import DMA_APIS, SCALAR, TENSOR, Bools, Floats, Ints, Program, itemsize
 
 if TYPE_CHECKING:
     from nkilab.hardware import Hardware
@@ -112,6 +112,13 @@ def _passes(program: Program, hw: Hardware) -> Ints:
     )
 
 
+def _unmeasured(program: Program) -> Ints:
+    """1 for matmuls of a kind that no profile has: 8-bit and packed operands, double rows."""
+    narrow = np.array([itemsize(name) != 2 and name != "float32" for name in program.names["dtype"]] or [False])
+    reads = narrow[program.accesses["dtype"]] & ~program.accesses["write"]
+    return (program.any(reads) | program.flag("double_row") | program.flag("mx")).astype(np.int64)
+
+
 def multiply_ns(program: Program, hw: Hardware) -> Floats:
     """How long each matmul keeps TensorE from the next one, at its full clock; meaningless for other rows."""
     tensor = hw.tensor
@@ -155,6 +162,7 @@ def _matmuls(device: Device, program: Program, extra: int, hw: Hardware) -> None
         key: class_of(hw, f"tensor.{key}") for key in ("fp32_cycles_per_column", "cycles_per_column", "load_fixed_ns")
     }
     multiply_cls = np.where(wide, known["fp32_cycles_per_column"], known["cycles_per_column"])
+    multiply_cls = np.maximum(multiply_cls, _unmeasured(program)[source])
     device.cls[rows] = np.where(loads, known["load_fixed_ns"], multiply_cls)
     device.load[rows] = loads
 

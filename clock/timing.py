@@ -20,6 +20,7 @@ from .pieces import in_pieces
 from .placement import Placement, resource_edges
 from .policy import Policy
 from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
+from .ranges import alternatives, body_range
 from .schedule import ENGINE_STREAMS, Times, run
 from .spill import spilled
 
@@ -51,7 +52,8 @@ class Timing:
             trace_row, meeting, start (all members are there), end (the data is).
         names: of the coded columns: engine, opcode, cost_class, queue, queue_type, kind.
         body_ns: first trigger to last end. total_ns: with the launch's prologue and tail.
-        range_ns: lowest and highest body, from the uncertainty of each class in the hardware table.
+        range_ns: lowest and highest body, from the uncertainty of each class in the hardware table, the error of whole
+            launches, and other choices of the compiler.
         confidence: share of modelled engine time by class.
         class_ns: that time, in ns.
     """
@@ -76,6 +78,8 @@ def time(
     names: Mapping[str, tuple[str, ...]],
     hw: Hardware,
     policy: Policy | None = None,
+    *,
+    ranges: bool = True,
 ) -> Timing:
     """Time a trace.
 
@@ -84,13 +88,33 @@ def time(
         names: the lists that its coded columns point into.
         hw: the hardware table.
         policy: what the vendor's compiler decides and the trace does not say.
+        ranges: time a short trace under other assumptions too, for `range_ns`.
 
     Raises:
         UsageError: the trace lacks a table, a column or a list of names.
     """
-    prepared = [_prepare(program, hw, policy or Policy()) for program in programs(columns, names)]
-    parts = [_part(*one) for one in _laid_out(prepared, meetings(columns, names, hw), hw)]
-    return _join(parts, hw)
+    policy, parts = policy or Policy(), programs(columns, names)
+    others = alternatives(hw, policy, sum(map(len, parts))) if ranges else []
+    bodies = [_end(_timed(parts, columns, names, *other)) for other in others]
+    return _join(_timed(parts, columns, names, hw, policy), hw, bodies)
+
+
+def _timed(
+    given: list[Program],
+    columns: Mapping[str, Mapping[str, Any]],
+    names: Mapping[str, tuple[str, ...]],
+    hw: Hardware,
+    policy: Policy,
+) -> list[_Part]:
+    """The tables of every core."""
+    prepared = [_prepare(program, hw, policy) for program in given]
+    return [_part(*one) for one in _laid_out(prepared, meetings(columns, names, hw), hw)]
+
+
+def _end(parts: list[_Part]) -> float:
+    """When the last instruction, DMA or collective of all cores ends."""
+    tables = [table for part in parts for table in (part.instructions, part.dma, part.collectives)]
+    return float(max([table["end"].max() for table in tables if len(table["end"])], default=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +339,7 @@ def _class_ns(device: Device, moved: Transfers, times: Times) -> Floats:
     return total
 
 
-def _join(parts: list[_Part], hw: Hardware) -> Timing:
+def _join(parts: list[_Part], hw: Hardware, others: list[float]) -> Timing:
     """The tables of all cores as one, row numbers shifted, and the totals."""
     tables: dict[str, Columns] = {}
     at_instruction = at_dma = 0
@@ -326,17 +350,15 @@ def _join(parts: list[_Part], hw: Hardware) -> Timing:
             tables[name] = {key: np.concatenate([known[key], column]) for key, column in table.items()}
         at_instruction += len(part.instructions["start"])
         at_dma += len(part.dma["start"])
-    ends = [tables[name]["end"].max() for name in ("instructions", "dma", "collectives") if len(tables[name]["end"])]
-    body = float(max(ends, default=0.0))
+    body = _end(parts)
     spent = sum((part.class_ns for part in parts), np.zeros(len(CLASSES)))
     share = spent / spent.sum() if spent.sum() else spent
-    spread = float(share @ np.array([getattr(hw.uncertainty, name) for name in CLASSES]))
     return Timing(
         **tables,
         names=_names(parts[0].opcodes if parts else ()),
         body_ns=body,
         total_ns=hw.launch.prologue_ns + body + hw.launch.tail_ns,
-        range_ns=(body * (1 - spread), body * (1 + spread)),
+        range_ns=body_range([body, *others], share, hw),
         confidence=dict(zip(CLASSES, share.tolist(), strict=True)),
         class_ns=dict(zip(CLASSES, spent.tolist(), strict=True)),
     )

@@ -254,8 +254,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """Relative half-width of a modelled duration by the class of its cost."""
+    """Relative half-width of a modelled duration by the class of its cost, and of whole launches by the model's structure."""
 
     calibrated: float
     documented: float
     guessed: float
+    structure: float

@@ -163,7 +163,7 @@ def test_totals_ranges_and_shares(timed, hw) -> None:
     timing = timed(trace)
     assert timing.total_ns == timing.body_ns + hw.launch.prologue_ns + hw.launch.tail_ns
     assert timing.confidence == {"calibrated": 1.0, "documented": 0.0, "guessed": 0.0}
-    spread = hw.uncertainty.calibrated
+    spread = (hw.uncertainty.calibrated**2 + hw.uncertainty.structure**2) ** 0.5
     assert timing.range_ns == pytest.approx((timing.body_ns * (1 - spread), timing.body_ns * (1 + spread)))
     guessed = timed(trace, hw.replace(**{"vector.cycles.copy_psum": 1.0}))
     assert guessed.confidence["guessed"] == 1.0
