@@ -78,11 +78,15 @@ def gate(case: Case, backend: Backend, seed: int = 0, seeds: int = SEEDS) -> Ver
         return Verdict((Refusal("no-reference", CODES["no-reference"]),), ())
     given = [case.arguments(s) for s in tried]
     outcomes = backend.execute(case, [_copied(inputs) for inputs in (*given, given[0])])
-    expected = [case.expected(inputs) for inputs in given]
+    references = [case.run_reference(inputs) for inputs in given]
+    expected = [result for result, _ in references]
     refusals = [*_structural(outcomes, expected, tried), *_findings(outcomes, tried)]
     refusals += _written(case, given, outcomes, tried)
     refusals += _unrepeatable(outcomes[0], outcomes[-1], tried[0])
-    comparisons = [compare(case, o.outputs, e) for o, e in zip(outcomes, expected, strict=False)]
+    comparisons = [
+        compare(case, (o.outputs, case.written(o.inputs)), (e, case.written(o.inputs and after)))
+        for o, (e, after) in zip(outcomes, references, strict=False)
+    ]
     if not any(r.code.startswith("wrong-") for r in refusals):
         refusals += _valued(outcomes, expected, comparisons, tried)
     errors = [c.max_error for c in comparisons if np.isfinite(c.max_error)]

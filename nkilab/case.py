@@ -25,7 +25,8 @@ class Case:
     Attributes:
         kernel: the kernel, a function under `nki.jit`.
         inputs: `inputs(axes, rng)` gives the kernel's positional arguments, arrays in HBM.
-        reference: takes the inputs and gives what the kernel returns, in NumPy; None where there is none.
+        reference: takes the inputs and gives what the kernel returns, in NumPy, and writes into what the kernel
+            writes into; None where there is none.
         axes: sizes and types by name with their defaults, for example `{"m": 1024, "dtype": "bfloat16"}`.
         meta: keyword arguments of the kernel only, such as block sizes.
         flops: `flops(axes)` gives the useful floating-point operations, for a share of the peak; None where unknown.
@@ -95,9 +96,25 @@ class Case:
         Raises:
             UsageError: the case has no reference.
         """
+        return self.run_reference(inputs)[0]
+
+    def run_reference(self, inputs: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+        """What the reference gives for copies of `inputs`, and the copies after it: it writes what the kernel writes.
+
+        Raises:
+            UsageError: the case has no reference.
+        """
         if self.reference is None:
             raise UsageError(f"case {self.name} has no reference", fix="pass reference= to Case")
-        return self.reference(*(item.copy() if isinstance(item, np.ndarray) else item for item in inputs))
+        copies = tuple(item.copy() if isinstance(item, np.ndarray) else item for item in inputs)
+        return self.reference(*copies), copies
+
+    def written(self, inputs: Sequence[Any] | None) -> tuple[Any, ...]:
+        """Those of `inputs` that the kernel is meant to write; () where they cannot be seen."""
+        if inputs is None or not self.mutates:
+            return ()
+        names = tuple(inspect.signature(self.kernel).parameters)
+        return tuple(inputs[names.index(name)] for name in self.mutates)
 
     def tolerance(self, dtype: np.dtype[Any]) -> tuple[float, float]:
         """`(rtol, atol)` for outputs of `dtype`, for inputs of order 1.

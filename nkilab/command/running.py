@@ -58,10 +58,12 @@ def run_case(case: Case, sim: Sim) -> tuple[Run, Comparison | None]:
     """
     inputs = case.arguments(sim.seed)
     wanted = case.reference is not None and sim.values
-    expected = case.expected(inputs) if wanted else None
+    expected, after = case.run_reference(inputs) if wanted else (None, None)
     with working(f"simulating {case.name}"), kernel_errors(case.name):
         run = nkilab.simulate(case.kernel, *inputs, sim=sim, mutates=case.mutates, **case.meta)
-    return run, compare(case, run.outputs, expected) if wanted else None
+    if not wanted:
+        return run, None
+    return run, compare(case, (run.outputs, case.written(inputs)), (expected, case.written(after)))
 
 
 def run_kernel(kernel: Callable[..., Any], sim: Sim, words: Sequence[str] | None, meta: Sequence[str] | None) -> Run:

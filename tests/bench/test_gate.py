@@ -66,14 +66,22 @@ def test_seeds_say_where_it_went_wrong(write_kernel: Callable[..., Path]) -> Non
     assert "right for seed 0, but" in refusal["message"]
 
 
+IN_PLACE = {
+    COPY_OUT: "nisa.dma_copy(dst=x[n : n + tile, :], src=rows)",
+    ALLOCATE: "pass",
+    "return result": "return x",
+    'meta={"tile": 128}': 'meta={"tile": 128}, mutates=("x",)',
+}
+
+
 def test_an_input_that_the_case_declares_may_be_written(write_kernel: Callable[..., Path]) -> None:
-    changes = {
-        COPY_OUT: "nisa.dma_copy(dst=x[n : n + tile, :], src=rows)",
-        ALLOCATE: "pass",
-        "return result": "return x",
-        'meta={"tile": 128}': 'meta={"tile": 128}, mutates=("x",)',
-    }
+    changes = {**IN_PLACE, "lambda x: (x.astype(np.float32) * 2).astype(x.dtype)": "lambda x: np.multiply(x, 2, out=x)"}
     assert measured(write_kernel("inplace.py", changes=changes)).refused == ()
+
+
+def test_what_is_written_into_an_input_must_be_what_the_reference_writes(write_kernel: Callable[..., Path]) -> None:
+    (refusal,) = measured(write_kernel("inplace.py", changes=IN_PLACE)).refused
+    assert refusal["code"] == "wrong-values"
 
 
 def test_without_the_gate_the_result_says_so(write_kernel: Callable[..., Path]) -> None:

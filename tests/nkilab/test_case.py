@@ -140,3 +140,18 @@ def test_a_number_is_not_infinity() -> None:
 def test_nan_and_infinity_in_the_same_places_are_equal() -> None:
     odd = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
     assert compare(case(), odd, odd.copy()).passed
+
+
+def test_a_case_that_writes_into_an_input_is_compared_by_what_it_wrote() -> None:
+    def accumulate(total: Any, x: Any) -> Any:
+        total += x
+        return x
+
+    total, x = np.zeros(3, np.float32), np.ones(3, np.float32)
+    in_place = Case(kernel=accumulate, inputs=lambda axes, rng: (total, x), reference=accumulate, mutates=("total",))
+    result, after = in_place.run_reference((total, x))
+    assert (total == 0).all()
+    right, wrong = (x, (np.ones(3, np.float32),)), (x, (np.zeros(3, np.float32),))
+    assert compare(in_place, right, (result, in_place.written(after))).passed
+    assert not compare(in_place, wrong, (result, in_place.written(after))).passed
+    assert in_place.written(None) == ()
