@@ -9,6 +9,7 @@ from nkilab.errors import UsageError
 
 from .detect import MAX_CANDIDATES, candidates
 from .ntff.names import CaptureName, parse
+from .source import is_folder, shown
 
 MAX_LISTED = 50
 _TERM = re.compile(r"(rank|exec|core|session)=(\d{1,9})")
@@ -26,7 +27,7 @@ def choose(path: Path, select: str) -> Path:
     Raises:
         UsageError: none, or more than one; the error lists them.
     """
-    found = candidates(path, inside=True) if path.is_dir() else []
+    found = candidates(path, inside=True) if is_folder(path) else []
     whole = [one for one in found if one.relative_to(path).as_posix() == select]
     terms = [term.strip() for term in select.split(",") if term.strip()]
     fit = whole or [one for one in found if all(_fits(path, one, term) for term in terms)]
@@ -43,7 +44,7 @@ def several(path: Path) -> UsageError:
     found = candidates(path)
     more = " or more" if len(found) == MAX_CANDIDATES else ""
     return UsageError(
-        f"{path} holds {len(found)}{more} profiles",
+        f"{shown(path)} holds {len(found)}{more} profiles",
         rule="--select (select= in Python) takes part of a path, or rank=, exec=, core= as in the names",
         fix="select one of them, or give its path:\n" + listed(found),
     )
@@ -52,7 +53,7 @@ def several(path: Path) -> UsageError:
 def listed(found: list[Path]) -> str:
     """Profiles by file and name, those of one run together, with rank, execution and core."""
     order = sorted(found, key=lambda one: (str(one.parent), parse(one.name).stem, _numbers(parse(one.name))))
-    lines = [f"    {one}{_said(parse(one.name))}" for one in order[:MAX_LISTED]]
+    lines = [f"    {shown(one)}{_said(parse(one.name))}" for one in order[:MAX_LISTED]]
     return "\n".join(lines + ([f"    and {len(order) - MAX_LISTED} more"] if len(order) > MAX_LISTED else []))
 
 

@@ -9,7 +9,7 @@ from nkilab.errors import InputError
 
 from . import explorer, folder, summary_files
 from .ntff.header import VERSIONS, refusal
-from .source import bytes_of, head, json_start, unreadable
+from .source import bytes_of, head, is_folder, json_start, unreadable
 from .wire import Source
 
 MAX_CANDIDATES = 4096
@@ -25,7 +25,7 @@ def detect(path: Path) -> str:
     Raises:
         InputError: nothing that is known.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _detect_folder(path)
     start = head(path)
     if start[0] in VERSIONS and _metadata_fits(path, start):

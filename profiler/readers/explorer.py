@@ -17,6 +17,7 @@ from ..schema import TABLES
 from . import explorer_tables
 from .folder import scan
 from .source import unreadable
+from .wire import malformed
 
 KNOWN_MAJOR = 7
 SIGNS = ("Instruction", "Metadata", "Summary", "DmaPacket", "SystemProfileEvents", "ExecutionInfo")
@@ -40,6 +41,19 @@ def read(folder: Path) -> Profile:
     frames = _frames(folder)
     if not frames:
         raise unreadable(folder, "no Parquet table in it")
+    try:
+        return _profile(folder, frames)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise malformed(str(folder), "columns", 0, f"not the Explorer's tables: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _profile(folder: Path, frames: Mapping[str, pl.LazyFrame]) -> Profile:
+    """The profile over the Explorer's tables."""
     changes: list[str] = []
     units = explorer_tables.units(frames)
     tables = {name: explorer_tables.table(name, frame, units, changes) for name, frame in frames.items()}

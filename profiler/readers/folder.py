@@ -13,11 +13,13 @@ from nkilab.errors import InputError, UsageError
 
 from ..profile import Origin, Profile
 from ..schema import SCHEMA_VERSION
-from .source import bytes_of
+from .source import bytes_of, json_value, shown
 from .wire import malformed
 
 MANIFEST = "manifest.json"
 FORMAT = "nkilab.profile"
+# A table of a profile takes bytes for every row; one that does not unpacks to far more memory than its size.
+MAX_ROWS, MAX_ROWS_PER_BYTE = 1 << 16, 4
 
 
 def save(profile: Profile, folder: Path) -> Path:
@@ -44,8 +46,8 @@ def _manifest(profile: Profile, folder: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
-        "origin": {"kind": origin.kind, "path": origin.path, "producer": origin.producer},
-        "notes": list(profile.notes),
+        "origin": {"kind": origin.kind, "path": shown(origin.path), "producer": origin.producer},
+        "notes": [shown(note) for note in profile.notes],
         "tables": {name: _digest(folder / f"{name}.parquet") for name in profile.names},
     }
 
@@ -88,19 +90,24 @@ def scan(path: Path) -> pl.LazyFrame:
     Raises:
         InputError: the file is missing or is no Parquet.
     """
-    bytes_of(path).release()
+    data = bytes_of(path)
+    most = MAX_ROWS + MAX_ROWS_PER_BYTE * len(data)
+    data.release()
     try:
         frame = pl.scan_parquet(path, glob=False)
         frame.collect_schema()
+        rows = int(frame.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise malformed(str(path), "footer", 0, "not a readable Parquet file") from error
+    if rows > most:
+        raise malformed(str(path), "num_rows", 0, f"{rows} rows in a file that may hold at most {most}")
     return frame
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest, checked."""
     try:
-        manifest = json.loads(bytes(bytes_of(path)))
+        manifest = json_value(bytes(bytes_of(path)))
         origin, tables, notes = manifest["origin"], manifest["tables"], manifest["notes"]
         fine = all(
             isinstance(x, str)

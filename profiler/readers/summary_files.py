@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ..profile import Origin, Profile
-from .source import bytes_of, json_start, unreadable
+from .source import bytes_of, json_start, unicode_only, unreadable
 from .wire import malformed
 
 MAX_BYTES = 1 << 26  # a summary is a few kilobytes; far larger text is something else
@@ -39,7 +39,8 @@ def read_json(path: Path) -> Profile:
         raise unreadable(path, "no summary in it")
     text = bytes(data[start:]).decode("utf-8", "replace")
     try:
-        nodes, _ = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)
+        nodes, end = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)
+        unicode_only(nodes, text[:end])
     except json.JSONDecodeError as error:
         at = start + len(text[: error.pos].encode())
         raise malformed(str(path), _field_before(text, error.pos), at, f"not valid JSON: {error.msg}") from error

@@ -60,6 +60,7 @@ class Source:
 
 def malformed(file: str, field: str, offset: int, what: str) -> InputError:
     """The error for bytes that are not what they claim to be."""
+    file = file.encode("utf-8", "replace").decode()  # a name may hold bytes that are no Unicode
     return InputError(
         f"{file}: {what}",
         values=f"file {file}, offset {offset}, field {field}",

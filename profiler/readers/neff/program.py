@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from ..source import bytes_of
+from ..source import bytes_of, json_value
 from ..wire import Source
 from .archive import Header, header, members
 from .debug_info import EngineDebug, engine_debug
@@ -95,7 +94,7 @@ def json_object(source: Source) -> dict[str, object]:
     if len(source.data) > MAX_JSON:
         raise source.fail("json", 0, f"{len(source.data)} bytes of JSON, at most {MAX_JSON}")
     try:
-        value = json.loads(bytes(source.data))
+        value = json_value(bytes(source.data))
     except (ValueError, RecursionError) as error:
         raise source.fail("json", getattr(error, "pos", 0), f"no valid JSON ({error})") from error
     if not isinstance(value, dict):

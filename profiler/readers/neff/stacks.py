@@ -6,12 +6,12 @@ with its line. Written by compilers of 2.23 on for NKI kernels with debug inform
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from ..source import json_value
 from ..wire import Source
 from .program import MAX_JSON
 
@@ -80,7 +80,7 @@ def stacks(members: Mapping[str, Source]) -> tuple[Stacks, str]:
             note = f"call stacks left out: {name} is larger than {MAX_JSON} bytes"
             continue
         try:
-            _walk(json.loads(bytes(source.data)), rows)
+            _walk(json_value(bytes(source.data)), rows)
         except (ValueError, RecursionError):
             note = f"call stacks left out: {name} is damaged"
     if not rows.where:

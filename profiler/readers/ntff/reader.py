@@ -12,7 +12,7 @@ from ...profile import Origin, Profile
 from ..neff import program, stacks
 from ..neff.find import find_neff
 from ..neff.program import Neff
-from ..source import bytes_of
+from ..source import bytes_of, shown
 from ..wire import Source
 from . import events, frames
 from .clocks import origin, total
@@ -133,7 +133,10 @@ def _metadata(path: Path, what: Capture, neff: Neff | None, window: Window) -> d
 
 def _facts(facts: dict[str, str]) -> pl.DataFrame:
     """A table of keys and values."""
-    return pl.DataFrame({"key": list(facts), "value": list(facts.values())}, {"key": pl.String, "value": pl.String})
+    return pl.DataFrame(
+        {"key": list(facts), "value": [shown(value) for value in facts.values()]},
+        {"key": pl.String, "value": pl.String},
+    )
 
 
 def _summary(window: Window) -> pl.DataFrame:

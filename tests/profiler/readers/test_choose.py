@@ -9,7 +9,7 @@ import pytest
 from nkilab.errors import InputError, UsageError
 from nkilab.profiler import sample
 from nkilab.profiler.readers import candidates, read
-from tests.profiler.readers.fuzz.corrupt import made_inspect
+from tests.profiler.readers.fuzz.targets import made_inspect
 
 NAMES = [f"profile_rank_{rank}_exec_{execution}.ntff" for rank in (0, 1, 10) for execution in (1, 2)]
 

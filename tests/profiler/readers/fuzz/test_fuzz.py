@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from nkilab.errors import InputError
-from tests.profiler.readers.fuzz.corrupt import Target, corruption, damage, made, outcome, real
+from tests.profiler.readers.fuzz.corrupt import corruption, outcome
+from tests.profiler.readers.fuzz.damage import of_bytes
+from tests.profiler.readers.fuzz.targets import Target, made, real
 
 QUICK, MADE = 100, 1000
 REAL = 2
@@ -27,7 +30,7 @@ def run(targets: list[Target], count: int, folder: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize("count", [QUICK, pytest.param(MADE, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("reader", ["ntff", "neff", "inspect"])
+@pytest.mark.parametrize("reader", ["ntff", "neff", "inspect", "device-json", "summary", "parquet", "folder"])
 def test_damaged_files_of_our_own(reader: str, count: int, tmp_path: Path) -> None:
     targets = [target for target in made() if target.name.startswith(reader)]
     found = run(targets, count, tmp_path)
@@ -59,4 +62,4 @@ def test_what_escapes_is_not_swallowed(tmp_path: Path) -> None:
 def test_damage_is_the_same_for_the_same_seed() -> None:
     target = made()[0]
     assert corruption(target, 3) == corruption(target, 3) != corruption(target, 4)
-    assert damage(b"", __import__("random").Random(0)) != b""
+    assert of_bytes(b"", random.Random(0)) != b""

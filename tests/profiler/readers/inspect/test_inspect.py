@@ -11,7 +11,7 @@ import pytest
 from nkilab.errors import InputError
 from nkilab.profiler.profile import Profile
 from nkilab.profiler.readers import inspect
-from tests.profiler.readers.fuzz.corrupt import made_inspect
+from tests.profiler.readers.fuzz.targets import made_inspect
 
 START = 1_700_000_000_000_000_000
 

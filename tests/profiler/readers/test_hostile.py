@@ -1,0 +1,229 @@
+"""Hostile paths and archives: nothing is followed out of them, nothing takes long or much, every refusal is ours."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import struct
+import tarfile
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nkilab.errors import InputError, NkilabError, UsageError
+from nkilab.profiler import sample
+from nkilab.profiler.readers import candidates, read
+from tests.profiler import makers
+
+DEEP = 10_000
+
+
+@pytest.fixture
+def ntff(tmp_path: Path) -> Path:
+    return sample.write(tmp_path / "sample")
+
+
+def neff_with(neff: Path, *entries: tarfile.TarInfo, content: bytes = b"") -> None:
+    """Put entries in front of a NEFF's own."""
+    data = neff.read_bytes()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data[1024:]))) as old, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as new:  # fmt: skip
+        for entry in entries:
+            entry.size = len(content) if entry.isfile() else 0
+            new.addfile(entry, io.BytesIO(content) if entry.isfile() else None)
+        for entry in old:
+            new.addfile(entry, old.extractfile(entry))
+    body = gzip.compress(out.getvalue())
+    neff.write_bytes(data[:16] + struct.pack("<Q", len(body)) + data[24:1024] + body)
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        entry("/etc/passwd"), entry("../../outside"), entry("sg00/../../outside"), entry("a" * 90 + "/../x"),
+        entry("sg00/PE.bin", tarfile.SYMTYPE, "/etc/passwd"), entry("info.json", tarfile.LNKTYPE, "../../x"),
+        entry("kelf-0.json", tarfile.SYMTYPE, "kelf-0.json"), entry("info.json", tarfile.FIFOTYPE), entry("hlo_stats.json", tarfile.CHRTYPE),
+        entry("sg00", tarfile.DIRTYPE), entry("info.json/", tarfile.DIRTYPE),
+    ],
+    ids=lambda info: f"{info.name[-20:]}-{info.type.decode()}",
+)  # fmt: skip
+def test_members_that_point_elsewhere_are_passed_over(member: tarfile.TarInfo, ntff: Path, tmp_path: Path) -> None:
+    before = read(ntff).table("Instruction")
+    neff_with(ntff.parent / "softmax_matmul.neff", member, content=b"x" * 700)
+    outside = set(tmp_path.rglob("*"))
+    assert read(ntff).table("Instruction").equals(before)
+    assert set(tmp_path.rglob("*")) == outside
+
+
+def test_a_gzip_bomb_ends_in_an_error_within_bounds(ntff: Path) -> None:
+    neff = ntff.parent / "softmax_matmul.neff"
+    big = tarfile.TarInfo("sg00/PE.bin")
+    big.size = 1 << 30
+    zeros = gzip.compress(big.tobuf() + bytes(1 << 28), 9)
+    neff.write_bytes(neff.read_bytes()[:16] + struct.pack("<Q", len(zeros)) + neff.read_bytes()[24:1024] + zeros)
+    tracemalloc.start()
+    with pytest.raises(InputError):
+        read(ntff)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 128 << 20
+
+
+NUMBERS = [
+    "1e308",
+    "-1e308",
+    "1e999",
+    "NaN",
+    "Infinity",
+    "-1",
+    "9223372036854775808",
+    "18446744073709551616",
+    "1" * 5000,
+]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("key", ["timestamp", "duration", "pc", "elements", "id"])
+def test_any_number_in_a_device_json(key: str, number: str, tmp_path: Path) -> None:
+    good = '"timestamp": 1, "duration": 2, "subgroup": "Tensor", "opcode": "MATMUL", "elements": 3, "pc": 1, "id": 5'
+    path = tmp_path / "p.json"
+    path.write_text(
+        f'{{"instruction": [{{{good}, "{key}": {number}}}], "metadata": [{{"last_hw_timestamp": {number}}}]}}'
+    )
+    ask(path)
+
+
+def ask(path: Path) -> None:
+    """Open a profile and ask it; whatever it answers, errors are ours."""
+    with contextlib.suppress(NkilabError):
+        p = read(path)
+        for name in p.names:
+            p.table(name)
+        for question in (p.summary, p.engines, p.lines, p.doctor):
+            with contextlib.suppress(NkilabError):
+                str(question())
+
+
+@pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP, '{"instruction": [' + "[" * DEEP, '{"n_1": {"a": ' + "[" * DEEP + "]" * DEEP + "}}"])  # fmt: skip
+def test_depth(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        read(path)
+
+
+def test_depth_inside_a_neff(ntff: Path) -> None:
+    neff_with(ntff.parent / "softmax_matmul.neff", entry("info.json"), content=b'{"a":' * DEEP)
+    with pytest.raises(InputError, match=r"info\.json"):
+        read(ntff)
+
+
+@pytest.fixture
+def unreadable(tmp_path: Path) -> Iterator[Path]:
+    """A file that may not be read."""
+    path = makers.write(tmp_path / "secret.json", makers.device_json())
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        path.chmod(0o644)
+        pytest.skip("this user may read everything")
+    yield path
+    path.chmod(0o644)
+
+
+def test_a_file_without_permission(unreadable: Path) -> None:
+    with pytest.raises(InputError, match="ermission"):
+        read(unreadable)
+    with pytest.raises(InputError, match="without any profile"):
+        read(unreadable.parent)
+
+
+def test_loops_of_links_odd_names_and_folders_named_like_files(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "profile.ntff").mkdir()
+    (tmp_path / "ntrace.pb").mkdir()
+    (tmp_path / "manifest.json").mkdir()
+    (tmp_path / "Instruction.parquet").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "loop", tmp_path / "profile.ntff", tmp_path / "ntrace.pb", tmp_path / "no such\nfile"):
+        with pytest.raises(InputError):
+            read(path)
+    assert candidates(tmp_path) == []
+
+
+def test_a_pipe_or_device_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/null")):
+        with pytest.raises(InputError):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "/".join(["d"] * 5000)])
+def test_paths_that_no_file_system_takes(name: str) -> None:
+    with pytest.raises(InputError):
+        read(name)
+
+
+def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/pro\xfffile.json"
+    try:
+        os.rename(makers.write(tmp_path / "p.json", makers.device_json()), raw)  # noqa: PTH104
+    except OSError:
+        pytest.skip("this file system takes only Unicode names")
+    p = read(os.fsdecode(raw))
+    assert str(p.engines())
+    assert p.save(tmp_path / "saved").is_dir()
+    assert read(tmp_path / "saved").table("Instruction").equals(p.table("Instruction"))
+    os.rename(sample.write(tmp_path / "sample").parent, os.fsencode(tmp_path) + b"/\xff")  # noqa: PTH104
+    assert read(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).has("Instruction")
+    with pytest.raises(UsageError) as several:
+        read(tmp_path)
+    str(several.value).encode()
+    with pytest.raises(InputError) as missing:
+        read(os.fsdecode(raw + b".gone"))
+    str(missing.value).encode()
+
+
+HOSTILE_FILES = [
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "a\0b",
+    "x" * 5000,
+    "/".join(["d"] * 500),
+    "loop/x",
+    "",
+    ".",
+    "..",
+]
+
+
+@pytest.mark.parametrize("file", HOSTILE_FILES)
+def test_source_paths_of_a_profile_lead_nowhere_but_under_the_root(file: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "loop").symlink_to(root / "loop")
+    (root / "passwd").symlink_to("/etc/passwd")
+    row = makers.instruction(0, 9, "Tensor", "MATMUL", nki_source_location=f"{file}:3")
+    path = makers.write(tmp_path / "p.json", makers.device_json(instruction=[row]))
+    p = read(path, source_root=root)
+    assert not p.has("Source")
+    assert str(p.doctor())
+
+
+def test_a_small_parquet_of_very_many_rows_is_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"start_ts": pl.repeat(0, 1 << 24, dtype=pl.Int64, eager=True)})
+    rows.write_parquet(tmp_path / "Instruction.parquet", compression="zstd")
+    assert (tmp_path / "Instruction.parquet").stat().st_size < 1 << 17
+    with pytest.raises(InputError, match="rows"):
+        read(tmp_path)
