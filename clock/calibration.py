@@ -1,8 +1,8 @@
 """Refitting numbers of a hardware table to measured instructions.
 
 The clock's own rules predict each point; the numbers they depend on are found by trying each one, and all are fitted at
-once: damped least squares on the relative errors, drawn weakly to the present value, so that a number that the points
-hardly fix stays where it is.
+once: damped least squares on the relative errors, robust against outliers, drawn weakly to the present value, so that a
+number that the points hardly fix stays where it is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ _STEP = 0.01
 _ROUNDS = 3
 _DRAW = 0.03
 """Weight of the present value against one measurement, in relative errors."""
+_OUTLIER = 0.05
+"""From this relative error on a measurement pulls no harder: it is likely of something else, such as a wait."""
+_MANY = 8
+"""Instructions from which on a median is trusted fully."""
 _LEAST = 0.02
 """A number to which no point reacts by this share of its own change is not fixed by them."""
 
@@ -139,13 +143,22 @@ def _jacobian(points: Sequence[Point], hw: Hardware, keys: list[str]) -> Floats:
     return np.array(columns).T.reshape(len(base), len(keys))
 
 
+def _counts(points: Sequence[Point]) -> Floats:
+    """Weight of each measurement: a median of few instructions counts for less."""
+    columns = zip(*_columns(points), (point.count for point in points), strict=True)
+    rows = [(duration, interval, min(count, _MANY) / _MANY) for duration, interval, count in columns]
+    durations = [weight for duration, _, weight in rows if duration is not None]
+    return np.array([*durations, *(weight for _, interval, weight in rows if interval is not None)])
+
+
 def _solve(points: Sequence[Point], hw: Hardware, keys: list[str]) -> Hardware:
     start = np.array([hw.source(key).value for key in keys])
     table, logs = hw, np.zeros(len(keys))
     for _ in range(_ROUNDS):
-        slope = _jacobian(points, table, keys)
-        left = np.vstack([slope, _DRAW * np.eye(len(keys))])
-        right = np.concatenate([-errors(points, table), -_DRAW * logs])
+        miss = errors(points, table)
+        weight = np.sqrt(np.minimum(1.0, _OUTLIER / np.maximum(np.abs(miss), 1e-9)) * _counts(points))
+        left = np.vstack([_jacobian(points, table, keys) * weight[:, None], _DRAW * np.eye(len(keys))])
+        right = np.concatenate([-miss * weight, -_DRAW * logs])
         logs = np.clip(logs + np.linalg.lstsq(left, right, rcond=None)[0], -1.5, 1.5)
         table = hw.replace(**{key: float(value) for key, value in zip(keys, start * np.exp(logs), strict=True)})
     return table

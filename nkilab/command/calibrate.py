@@ -26,7 +26,9 @@ def calibrate(
     ],
     *,
     target: options.Target = None,
-    out: options.Out = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where to write; in ./nkilab-out/ where not given.")
+    ] = None,
     force: options.Force = False,
 ) -> Result:
     """Fit the numbers of a hardware table to the instructions of device profiles, and write the table.
@@ -36,7 +38,7 @@ def calibrate(
 
     \b
     nkilab calibrate profile.ntff -o my.toml
-    nkilab calibrate a.ntff b.ntff --target trn2 --out my.toml
+    nkilab calibrate a.ntff b.ntff --target trn2 -o my.toml
     """
     from nkilab.clock import fit
     from nkilab.command.calibrate_points import points_of

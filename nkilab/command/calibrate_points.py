@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nkilab
 import polars as pl
+
+import nkilab
 from nkilab.clock import Point
 
 _OPERAND = re.compile(r"(src|dst)=(\w+)@0x([0-9a-f]+)((?:\[[-\d,]+\])*)")
 _PSUM = range(0x2000000, 0x2400000)
 """On-chip addresses of PSUM in operand texts of device profiles."""
 _TENSOR = ("MATMUL", "LDWEIGHTS")
-_WANTED = 0.8
-"""An instruction's neighbour counts as back to back where it starts before this share of the other's end … or earlier."""
+_EARLY = 0.2
+"""Quantile of start-to-start times taken as the issue interval: the later ones have waited for something."""
 _DTYPES = {"fp32": "float32", "fp16": "float16", "fp8e4": "float8_e4m3", "fp8e5": "float8_e5m2"}
 
 
@@ -36,7 +37,7 @@ def points_of(path: Path) -> list[Point]:
         interval=pl.when(pl.col("interval") < pl.col("duration_ns")).then("interval")
     )
     groups = table.group_by("engine", "opcode", "parsed", "scalar_activation_fn", "half", maintain_order=True).agg(
-        pl.len().alias("count"), pl.col("duration_ns").median(), pl.col("interval").median()
+        pl.len().alias("count"), pl.col("duration_ns").median(), pl.col("interval").quantile(_EARLY)
     )
     return [_point(row) for row in groups.iter_rows(named=True)]
 
