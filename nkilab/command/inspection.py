@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from nkilab.command import options
 from nkilab.command.result import Result
@@ -35,16 +36,25 @@ def diff(
     before: options.ProfilePath,
     after: Annotated[Path, typer.Argument(metavar="PROFILE", help="The profile to compare with it.")],
     *,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='End with status 1 if this holds: "total_us>+5%", "hbm_read_bytes>1000000". May be given again.'
+        ),
+    ] = None,
     source_root: options.SourceRoot = None,
 ) -> Result:
-    """What changed from one run to another: metrics, engines, lines, opcodes.
+    """What changed from one run to another: metrics, engines, lines, opcodes; a gate with --fail-if.
 
     \b
     nkilab diff nkilab-out/matmul_tiled nkilab-out/matmul_blocked
+    nkilab diff before after --fail-if "total_us>+5%"
     """
     first, second = (opened(path, None, source_root) for path in (before, after))
     answer = first.diff(getattr(second, "profile", second))
-    return Result(data=answer.to_json(), text=(answer,))
+    broken = [sentence for rule in fail_if or [] if (sentence := answer.broken(rule)) is not None]
+    text = (answer, *(Text(sentence, style="red") for sentence in broken))
+    return Result(data={**answer.to_json(), "broken": broken}, text=text, failed=bool(broken))
 
 
 def opened(
