@@ -42,7 +42,7 @@ class Diff(Answer):
             ideal DMA), "TensorE below peak" (ideal DMA - ideal TensorE), "ideal" (the last step). Where a profile does not determine a
             step, its loss is 0 and counted in the next. Empty where a profile has no instructions.
         recorded: per table that both runs recorded (instructions, DMA packets, semaphore updates, throttle windows):
-            table, a, b (rows), equal (to the nanosecond).
+            table, a, b (rows), equal (to the nanosecond), odd (the rows that only one has, as text, where they are few).
         a_total_ns, b_total_ns: lengths of the runs, ns.
     """
 
@@ -81,8 +81,13 @@ class Diff(Answer):
         rest = self.recorded.filter(~pl.col("equal"))
         if rest.height == self.recorded.height:
             return []
-        words = ", ".join(f"{name} ({a:,} and {b:,} rows)" for name, a, b in rest.select("table", "a", "b").rows())
-        return [f"two readings of one run, unlike in {words}"]
+        words = "; ".join(
+            f"{name} ({a:,} and {b:,} rows{': ' + odd if odd else ''})"
+            for name, a, b, odd in rest.select("table", "a", "b", "odd").rows()
+        )
+        same = self.recorded.filter("equal")
+        equal = ", ".join(f"{rows:,} rows of {name}" for name, rows in same.select("table", "a").rows())
+        return [f"two readings of one run: {equal} are equal to the nanosecond; unlike in {words}"]
 
     def printed(self) -> pl.DataFrame:
         """The ten largest changes of each kind."""
@@ -229,12 +234,29 @@ def _recorded(a: Profile, b: Profile) -> pl.DataFrame:
     """Tables that both have: rows of each and whether they are equal, times in whole ns as some sources cut them."""
     both = {name: columns for name, columns in _RECORDED.items() if a.has(name) and b.has(name)}
     sides = [{name: _cut(p.table(name), columns) for name, columns in both.items()} for p in (a, b)]
-    rows = [
-        (name, sides[0][name].height, sides[1][name].height, sides[0][name].equals(sides[1][name])) for name in both
+    rows = []
+    for name in both:
+        one, other = sides[0][name], sides[1][name]
+        equal = one.equals(other)
+        rows.append((name, one.height, other.height, equal, "" if equal else _odd(one, other)))
+    schema = {"table": pl.String, "a": pl.Int64, "b": pl.Int64, "equal": pl.Boolean, "odd": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+_FEW = 4
+
+
+def _odd(one: pl.DataFrame, other: pl.DataFrame) -> str:
+    """The rows that only one of two readings has, in words; "" where they are many."""
+    if "opcode" not in one.columns or abs(one.height - other.height) > _FEW:
+        return ""
+    sides = (("before", one, other), ("after", other, one))
+    said = [
+        f"{row['opcode']} on {row['engine']} at {row['start_ts'] / 1e3:.3f} us only {side}"
+        for side, mine, theirs in sides
+        for row in mine.join(theirs, on=mine.columns, how="anti", nulls_equal=True).head(_FEW + 1).to_dicts()
     ]
-    return pl.DataFrame(
-        rows, schema={"table": pl.String, "a": pl.Int64, "b": pl.Int64, "equal": pl.Boolean}, orient="row"
-    )
+    return ", ".join(said) if len(said) <= _FEW else ""
 
 
 def _cut(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:

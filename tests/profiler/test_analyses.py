@@ -166,6 +166,13 @@ def test_two_readings_of_one_run_are_the_same_run(shared_profiles: Path) -> None
     assert not read(folder / "profile.json").diff(other).same_run
 
 
+def test_two_readings_that_lack_one_row_of_each_other_name_it(shared_profiles: Path) -> None:
+    folder = shared_profiles / "trn2-attention" / "baseline_fp32_s1024"
+    found = read(next(folder.glob("*.ntff"))).diff(read(folder / "profile.json"))
+    assert found.recorded["equal"].to_list() == [False, True, True, True]
+    assert "DRAIN on Sync at 8.685 us only before" in " ".join(found.remarks())
+
+
 def test_collectives_with_bandwidth_and_outliers() -> None:
     ops = pl.DataFrame(
         {
