@@ -68,9 +68,9 @@ def _resources(hw: Hardware) -> dict[str, list[str]]:
         "DMA": [key for key in costs if key.startswith("dma.") and key.endswith(_DMA)] + ["hbm.gbps"],
         "overhead": [key for key in costs if any(word in key for word in _OVERHEAD)],
     }
-    for engine in ("tensor", "vector", "scalar", "gpsimd"):
+    for engine, shown in (("tensor", "TensorE"), ("vector", "VectorE"), ("scalar", "ScalarE"), ("gpsimd", "GpSimdE")):
         own = [key for key in costs if key.startswith(f"{engine}.") and ("cycles" in key or key.endswith("_ns"))]
-        found[f"{engine.capitalize()}E"] = own
+        found[shown] = own
     return {name: keys for name, keys in found.items() if keys}
 
 

@@ -30,6 +30,10 @@ Target = Annotated[str | None, typer.Option(help="trn1, trn2 or trn3; trn2 unles
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one number of the hardware table.")
 ]
+Hardware = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.toml", help="A hardware table of your own, as `nkilab calibrate` writes it."),
+]
 Axis = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set one axis of the case.")]
 Meta = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set one keyword argument of the kernel.")]
 Seed = Annotated[int, typer.Option(help="Start of the random inputs.")]

@@ -32,8 +32,10 @@ class KernelRaisedError(NkilabError):
     code = "kernel-raised"
 
 
-def sim_of(target: str | None, changed: Sequence[str] | None = None, **fields: Any) -> Sim:
-    """The Sim of a command: findings are collected, hardware numbers changed as `--set` says.
+def sim_of(
+    target: str | None, changed: Sequence[str] | None = None, hardware: Path | None = None, **fields: Any
+) -> Sim:
+    """The Sim of a command: findings are collected, the table is that of `--hardware`, changed as `--set` says.
 
     Raises:
         UsageError: an unknown target, key or value.
@@ -41,12 +43,13 @@ def sim_of(target: str | None, changed: Sequence[str] | None = None, **fields: A
     from nkilab.hardware import load
     from nkilab.simulator import Sim
 
-    sim = Sim(target=target, on_finding="collect", **fields)
+    table = load(str(hardware)) if hardware else None
+    sim = Sim(target=target, on_finding="collect", hardware=table, **fields)
     values = options.pairs("--set", changed)
     if not values:
         return sim
     sim = sim.resolved()
-    return replace(sim, hardware=load(str(sim.target)).replace(**values))
+    return replace(sim, hardware=(table or load(str(sim.target))).replace(**values))
 
 
 def run_case(case: Case, sim: Sim) -> tuple[Run, Comparison | None]:

@@ -15,12 +15,13 @@ from rich.text import Text
 from nkilab.command import options
 from nkilab.command.files import place, show
 from nkilab.command.result import Result
-from nkilab.command.running import run_case, run_kernel, sim_of, status_of
+from nkilab.command.running import arguments, run_case, run_kernel, sim_of, status_of
 from nkilab.errors import NkilabError, UsageError
 from nkilab.suggest import fix_for
 
 if TYPE_CHECKING:
     from nkilab.case import Case, Comparison
+    from nkilab.clock import Ladder
     from nkilab.run import Run
 
 
@@ -35,6 +36,8 @@ def sim(
     meta: options.Meta = None,
     target: options.Target = None,
     change: options.Set = None,
+    hardware: options.Hardware = None,
+    ladder: Annotated[bool, typer.Option("--ladder", help="Tell which resource bounds: one free at a time.")] = False,
     values: Annotated[bool, typer.Option(help="Compute results, or only check and time.")] = True,
     precise: Annotated[bool, typer.Option(help="Round to narrow types, or keep everything fp32.")] = True,
     seed: options.Seed = 0,
@@ -54,10 +57,11 @@ def sim(
     nkilab sim kernels/matmul.py:matmul_tiled --axis m=2048 --axis dtype=float32
     nkilab sim my_kernel.py:add --arg a=bf16[128,512] --arg b=bf16[128,512] --target trn3
     nkilab sim kernels/matmul.py:matmul_blocked --set hbm.gbps=1000 --no-values --open
+    nkilab sim kernels/matmul.py:matmul_blocked --hardware my.toml --ladder
     """
     from nkilab.discover import case_named, kernel_named
 
-    given = sim_of(target, change, values=values, precise=precise, seed=seed, nki=nki)
+    given = sim_of(target, change, hardware, values=values, precise=precise, seed=seed, nki=nki)
     case, comparison = (None if arg else case_named(kernel)), None
     if case is not None:
         case = case.bind(**options.pairs("--axis", axis)).with_meta(**options.pairs("--meta", meta))
@@ -66,14 +70,26 @@ def sim(
         raise UsageError("--axis belongs to a case", values=f"{kernel} has no case of its name or --arg is given")
     else:
         run = run_kernel(kernel_named(kernel), given, arg, meta)
+    steps = _ladder(case or kernel_named(kernel), given, arg, meta) if ladder else None
     folder = run.save(place(out, run.kernel, force=force), force=force)
     page = _page(run, folder, force=force, wanted=report or open_)
     if open_ and page:
         show(page)
     failed = bool(run.findings) or (comparison is not None and not comparison.passed)
     return Result(
-        data={**run_data(run), "comparison": comparison, "saved": folder, "report": page},
-        text=(*run_text(run, comparison), f"saved: {folder}", *([f"report: {page}"] if page else [])),
+        data={
+            **run_data(run),
+            "comparison": comparison,
+            **({"ladder": steps} if steps else {}),
+            "saved": folder,
+            "report": page,
+        },
+        text=(
+            *run_text(run, comparison),
+            *_ladder_text(steps),
+            f"saved: {folder}",
+            *([f"report: {page}"] if page else []),
+        ),
         failed=failed,
     )
 
@@ -136,6 +152,30 @@ def run_text(run: Run, comparison: Comparison | None) -> tuple[RenderableType, .
     if comparison:
         lines.append(_compared(comparison))
     return (*lines, *(str(finding) for finding in run.findings))
+
+
+def _ladder(
+    kernel: Case | Callable[..., Any], given: Any, words: Sequence[str] | None, meta: Sequence[str] | None
+) -> Ladder:
+    """The ladder of a case, or of a kernel with the arguments of `--arg` and `--meta`."""
+    from nkilab.case import Case
+    from nkilab.whatif import ladder
+
+    if isinstance(kernel, Case):
+        return ladder(kernel, sim=given)
+    return ladder(kernel, sim=given, **arguments(kernel, words, given.seed), **options.pairs("--meta", meta))
+
+
+def _ladder_text(found: Ladder | None) -> tuple[RenderableType, ...]:
+    """The ladder as a table."""
+    if found is None:
+        return ()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("free", "body us", "saves us"):
+        table.add_column(name, justify="left" if name == "free" else "right")
+    for step in found.steps:
+        table.add_row(step.free, f"{step.body_ns / 1e3:.2f}", f"{step.saved_ns / 1e3:.2f}")
+    return (table, f"bound by {found.bound}")
 
 
 def _compared(comparison: Comparison) -> str:
