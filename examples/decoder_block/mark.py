@@ -1,0 +1,31 @@
+"""Mark a part of a kernel in a profile: the time from the first to the last instruction under one of its functions."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from nkilab.errors import UsageError
+from nkilab.profiler import Profile
+
+
+def under(profile: Profile, function: str) -> pl.DataFrame:
+    """Instructions that `function` issued, itself or through what it calls, in the order of their start.
+
+    Raises:
+        UsageError: no frame of the kernel's call stacks is of that function.
+    """
+    frames = profile.table("KernelStackFrames").sort("stack_frame_id")
+    inside: set[int] = set()
+    columns = frames.select("stack_frame_id", "fully_qualified_function_name", "parent_stack_frame_id")
+    for frame, name, parent in columns.iter_rows():  # a frame comes after the one that called it
+        if name == function or parent in inside:
+            inside.add(frame)
+    if not inside:
+        raise UsageError(f"no instruction comes from {function}", values="KernelStackFrames has the functions' names")
+    return profile.table("Instruction").filter(pl.col("stack_frame_id").is_in(sorted(inside))).sort("start_ts")
+
+
+def span_us(profile: Profile, function: str) -> tuple[float, float]:
+    """Start of the first and end of the last of these instructions, microseconds since the start of the run."""
+    rows = under(profile, function)
+    return float(rows["start_ts"].min()) / 1e3, float(rows["end_ts"].max()) / 1e3  # type: ignore[arg-type]
