@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .check import Check
+from .check import GENERATIONS, Check
 from .layout import PSUM
 from .tensor import NkiTensor
 from .values import activation, alu
@@ -88,7 +88,8 @@ def alu_ops(*options: str, arithmetic: bool = False, binary: bool = False, reduc
             if op is None:
                 check.fail("argument", f"{option}=nl.{name} is not an ALU operator", rule="see the table", source=_ALU)
             if check.generation not in op.generations:
-                check.fail("target", f"{option}=nl.{name} is not on this generation", source=_ALU)
+                have = ", ".join(GENERATIONS[number] for number in op.generations)
+                check.fail("target", f"{option}=nl.{name} is not on this generation", rule=f"on {have}", source=_ALU)
             if arithmetic and op.kind != "arithmetic":
                 check.fail(
                     "argument",
