@@ -6,7 +6,7 @@ Attention materialises the scores, `[heads, tokens, tokens]`, and looks at every
 matmul, which loads both operands of every multiply. Compare `fused.py`.
 """
 
-# ruff: noqa: ANN001, ANN201, B905  (kernels are plain NKI source)
+# ruff: noqa: ANN001, ANN201  (kernels are plain NKI source)
 
 import nki
 import nki.isa as nisa
