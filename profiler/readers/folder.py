@@ -19,7 +19,7 @@ from .wire import malformed
 MANIFEST = "manifest.json"
 FORMAT = "nkilab.profile"
 # A table of a profile takes bytes for every row; one that does not unpacks to far more memory than its size.
-MAX_ROWS, MAX_ROWS_PER_BYTE = 1 << 16, 4
+MAX_ROWS, MAX_ROWS_PER_BYTE = 1 << 16, 1
 
 
 def save(profile: Profile, folder: Path) -> Path:
