@@ -7,6 +7,7 @@ import re
 import polars as pl
 
 from ..profile import Profile
+from .critical import waited
 
 _SCHEMA = {
     "rank": pl.Int64, "operation": pl.String, "stream": pl.String, "group": pl.String, "position": pl.Int64,
@@ -17,11 +18,12 @@ _SCHEMA = {
 def arrivals(p: Profile) -> pl.DataFrame:
     """One row per collective of one rank: operation, stream, groups, arrival_ns, end_ns, in order of start.
 
-    `groups` is the replica group as the source writes it.
+    `groups` is the replica group as the source writes it. A collective is triggered when all its members have come in a
+    simulated run, so there a rank arrives when what its trigger waited for in its own rank has ended.
     """
     text = pl.col("replica_group").fill_null("")
     return (
-        p.rows("CcOp")
+        _own(p)
         .drop_nulls(["start_ts", "end_ts"])
         .sort("start_ts")
         .select(
@@ -32,6 +34,22 @@ def arrivals(p: Profile) -> pl.DataFrame:
             end_ns="end_ts",
         )
     )
+
+
+def _own(p: Profile) -> pl.DataFrame:
+    """The collectives of one rank; of a simulated one with its own part of the waiting taken off the trigger."""
+    rows = p.rows("CcOp")
+    if not (p.origin.simulated and p.has("Flow")):
+        return rows
+    triggers = (
+        p.table("Instruction")
+        .join(waited(p), on="id")
+        .select("waited_ns", operation="compiler_opcode", start_ts="start_ts")
+    )
+    came = rows.join(
+        triggers.unique(["operation", "start_ts"]), on=["operation", "start_ts"], how="left", maintain_order="left"
+    )
+    return came.with_columns(trigger_start_ts=pl.coalesce("waited_ns", "trigger_start_ts"))
 
 
 def aligned(found: dict[int, pl.DataFrame], *, shared: bool) -> tuple[pl.DataFrame, str]:
@@ -58,14 +76,14 @@ def aligned(found: dict[int, pl.DataFrame], *, shared: bool) -> tuple[pl.DataFra
 
 def _placed(rank: int, rows: pl.DataFrame) -> pl.DataFrame:
     """One rank's arrivals with its own group and the position in it."""
-    own = {text: _own(text, rank) for text in rows["groups"].unique()}
+    own = {text: _group(text, rank) for text in rows["groups"].unique()}
     group = pl.col("groups").replace_strict(own, return_dtype=pl.String)
     placed = rows.with_columns(rank=pl.lit(rank, pl.Int64), group=group)
     position = pl.int_range(pl.len(), dtype=pl.Int64).over("stream", "group")
     return placed.with_columns(position=position).select(*_SCHEMA)
 
 
-def _own(groups: str, rank: int) -> str:
+def _group(groups: str, rank: int) -> str:
     """The list of a partition that holds the rank, as "0,1"; all of the text where none does."""
     lists = [re.sub(r"\s", "", found) for found in re.findall(r"\d+(?:\s*,\s*\d+)*", groups)]
     return next((one for one in lists if str(rank) in one.split(",")), groups)

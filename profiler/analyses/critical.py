@@ -32,6 +32,15 @@ def critical_path(p: Profile) -> pl.DataFrame:
     return steps.with_columns(lead_ns=lead).select(*_STEP)
 
 
+def waited(p: Profile) -> pl.DataFrame:
+    """For each instruction the end of what it waited for last in its own run: id, waited_ns; absent where for nothing."""
+    nodes = producers(p).drop_nulls(["start_ts", "end_ts"]).with_row_index("node")
+    before = _before(p, nodes)
+    end = nodes["end_ts"].to_numpy()[before]
+    known = nodes.with_columns(waited_ns=pl.Series(end), has=pl.Series(before != np.arange(nodes.height)))
+    return known.filter("has", table="Instruction").select("id", "waited_ns")
+
+
 def _edges(p: Profile, steps: pl.DataFrame) -> pl.DataFrame:
     """What a simulated run's body holds before its first and after its last step."""
     body = p.fact("body_ns")
@@ -49,7 +58,7 @@ def _before(p: Profile, nodes: pl.DataFrame) -> NDArray[np.int64]:
     into = key.select(out_table="table", out_id="id", node="node")
     out_of = key.select(in_table="table", in_id="id", source="node")
     flows = (
-        p.table("Flow")
+        p.rows("Flow")
         .join(into, on=["out_table", "out_id"])
         .join(out_of, on=["in_table", "in_id"])
         .select("node", "source")

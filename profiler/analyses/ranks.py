@@ -32,7 +32,7 @@ class Skew(Answer):
     Attributes:
         rows: one row per collective operation that several ranks share, in order of time: operation, stream, group
             (its ranks), position (in the stream of the group, from 0), ranks, at_ns (first arrival), skew_ns (last
-            arrival - first), held_ns (last - second to last: what the last rank alone costs the others), last_rank,
+            arrival - first), held_ns (last - second to last: what the last rank alone costs the others), last_rank (null where all come together),
             waited_ns (added up over ranks: last arrival - own).
         arrivals: one row per rank and operation: rank, operation, stream, group, position, arrival_ns, end_ns, late_ns (own
             arrival - first).
@@ -40,7 +40,8 @@ class Skew(Answer):
             rank's collectives end when those of the lowest rank of its group do, in the median).
         simulated: whether times are modelled.
 
-    An arrival is the moment a rank triggers the operation (trigger_start_ts), else the start of the operation.
+    An arrival is the moment a rank triggers the operation (trigger_start_ts), else the start of the operation; in a simulated
+    run the end of what the trigger waited for in its own rank.
     """
 
     title: ClassVar[str] = "Skew"
@@ -60,6 +61,8 @@ class Skew(Answer):
         if self.rows.is_empty():
             return ["no collective is shared by several ranks"]
         worst = self.rows.sort("skew_ns", descending=True).row(0, named=True)
+        if not worst["skew_ns"]:
+            return ["all ranks come to their collectives together"]
         said = f"widest: {worst['skew_ns'] / 1e3:,.2f} us at {worst['operation']} {worst['position']}, rank {worst['last_rank']} last"
         return [said] + (["clocks are aligned on the ends of collectives"] if self.clock == "ends" else [])
 
@@ -80,8 +83,8 @@ class Stragglers(Answer):
             alone held up others at collectives), last (collectives at which it came last), collectives (that it shares),
             total_ns, compute_ns (time with a compute engine active), slower (compute_ns / that of the middle rank),
             engine (the compute engine that took longest compared with the middle rank), engine_slower (that ratio).
-            A rank is a straggler if it came last at half of its collectives or more and held up the others
-            for at least `WORTH` of the run; without collectives, if slower is at least `SLOW`.
+            A rank is a straggler if it held up the others for at least `WORTH` of the run and for half of the time by which any
+            rank did; without collectives, if slower is at least `SLOW`.
         simulated: whether times are modelled.
     """
 
@@ -102,8 +105,12 @@ class Stragglers(Answer):
 
     def printed(self) -> pl.DataFrame:
         """The rows with a word for stragglers."""
+        own = pl.when(pl.col("engine_slower") > 1)
         return self.rows.with_columns(
-            pl.col("slower", "engine_slower").round(3), note=pl.when("straggler").then(pl.lit("straggler"))
+            pl.col("slower").round(3),
+            own.then(pl.col("engine_slower").round(3)),
+            own.then("engine"),
+            note=pl.when("straggler").then(pl.lit("straggler")),
         )
 
     def remarks(self) -> list[str]:
@@ -179,7 +186,7 @@ def _spread(each: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         at_ns=pl.col("arrival_ns").first(),
         skew_ns=pl.col("late_ns").last(),
         held_ns=pl.col("arrival_ns").last() - pl.col("arrival_ns").shift(1).last(),
-        last_rank=pl.col("rank").last(),
+        last_rank=pl.when(pl.col("late_ns").last() > 0).then(pl.col("rank").last()),
         waited_ns=(pl.col("arrival_ns").max() - pl.col("arrival_ns")).sum(),
     )
     shared = rows.filter(pl.col("ranks") > 1).sort("at_ns", *_OPERATION)
@@ -205,7 +212,7 @@ def stragglers(fleet: Fleet) -> Stragglers:
         .join(_held(each), on="rank", how="left")
         .with_columns(pl.col("held_ns").fill_null(0.0), pl.col("last", "collectives").fill_null(0))
     )
-    late = (pl.col("last") * 2 >= pl.col("collectives")) & (pl.col("held_ns") >= WORTH * pl.col("total_ns"))
+    late = (pl.col("held_ns") >= WORTH * pl.col("total_ns")) & (2 * pl.col("held_ns") >= pl.col("held_ns").sum())
     named = pl.when(pl.col("collectives") > 0).then(late).otherwise(pl.col("slower") >= SLOW)
     columns = (
         "rank",
