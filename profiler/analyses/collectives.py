@@ -11,8 +11,7 @@ from ..errors import NotInProfileError
 from ..profile import Profile
 from .base import Answer, Shown
 from .intervals import Intervals
-from .machine import working
-from .overlap import COMPUTE
+from .overlap import compute_intervals
 
 SLOW = 1.5
 """An operation this many times slower than the median of its kind and size is an outlier."""
@@ -79,8 +78,7 @@ def collectives(p: Profile) -> Collectives:
     )
     slower = ops.with_columns(slower=pl.col("duration_ns") / pl.col("median_ns")).filter(pl.col("slower") > SLOW)
     active = Intervals.from_frame(ops)
-    compute = Intervals.from_frame(working(p).filter(pl.col("engine").is_in(COMPUTE)))
-    hidden = active.intersect(compute).measure
+    hidden = active.intersect(compute_intervals(p)).measure
     return Collectives(
         rows=rows.sort("total_ns", *keys, descending=[True, False, False, False, False]),
         outliers=slower.select("op_id", "operation", "start_ts", "duration_ns", "slower").sort(

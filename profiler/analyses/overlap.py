@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 COMPUTE = ("Tensor", "Vector", "Scalar", "GpSimd")
-_TRIGGERS = "DMA"
+_TRIGGERS = r"DMA|TRIGGER|^COLLECTIVE_|^ALL_(REDUCE|GATHER|TO_ALL)|^REDUCE_SCATTER|^CORE_BARRIER|^SENDRECV"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Overlap(Answer):
 
     Attributes:
         rows: one row per kind: "compute" (any of Tensor, Vector, Scalar, GpSimd executes something other than a
-            semaphore wait or a DMA trigger, on any core), "dma" (any packet in flight), "collectives" (any collective),
+            semaphore wait or the trigger of a DMA or collective, on any core), "dma" (any packet in flight), "collectives" (any collective),
             one "stream N" per collective stream, and "nothing" (none of these):
             active_ns (union), share (of the run),
             hidden_ns: the part during which compute is active too,
@@ -82,7 +82,7 @@ def overlap(p: Profile) -> Overlap:
 
 
 def compute_intervals(p: Profile) -> Intervals:
-    """Time in which any compute engine executes something other than a semaphore wait or a DMA trigger."""
+    """Time in which any compute engine executes something other than a semaphore wait or the trigger of a DMA or collective."""
     trigger = pl.col("opcode").str.contains(_TRIGGERS).fill_null(value=False)
     return Intervals.from_frame(working(p).filter(pl.col("engine").is_in(COMPUTE) & ~trigger))
 
