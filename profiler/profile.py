@@ -285,6 +285,12 @@ class Profile:
 
         return write_report(self, path, title, force=force)
 
+    def to_explorer(self, folder: str | PathLike[str], version: str = "7.4.0", *, force: bool = False) -> Path:
+        """Write Parquet files of the vendor's documented schema and return the folder. See `explorer.to_explorer`."""
+        from .explorer import to_explorer
+
+        return to_explorer(self, folder, version, force=force)
+
     def to_perfetto(self, path: str | PathLike[str], *, force: bool = False) -> Path:
         """Write a trace that Perfetto opens and return its path. See `views.perfetto.to_perfetto`."""
         from .views.perfetto import to_perfetto

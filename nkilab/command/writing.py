@@ -45,7 +45,7 @@ def report(
 def export(
     path: options.ProfilePath,
     *,
-    to: Annotated[str, typer.Option(help="parquet, perfetto or json.")] = "parquet",
+    to: Annotated[str, typer.Option(help="parquet, explorer, perfetto or json.")] = "parquet",
     neff: options.Neff = None,
     source_root: options.SourceRoot = None,
     select: options.Select = None,
@@ -55,7 +55,8 @@ def export(
 ) -> Result:
     """Write a profile in another format.
 
-    parquet: a folder of one file per table, which nkilab opens again. perfetto: a trace for the Perfetto viewer.
+    parquet: a folder of one file per table, which nkilab opens again. explorer: the Parquet files of the vendor's
+    documented schema 7.4.0. perfetto: a trace for the Perfetto viewer.
     json: the timeline's data.
 
     \b
@@ -102,6 +103,10 @@ def _parquet(profile: Any, path: Path, _force: bool) -> None:
     profile.to_parquet(path)
 
 
+def _explorer(profile: Any, path: Path, force: bool) -> None:
+    profile.to_explorer(path, force=force)
+
+
 def _perfetto(profile: Any, path: Path, force: bool) -> None:
     profile.to_perfetto(path, force=force)
 
@@ -112,6 +117,7 @@ def _json(profile: Any, path: Path, _force: bool) -> None:
 
 _FORMATS: dict[str, tuple[str, Callable[[Any, Path, bool], None]]] = {
     "parquet": ("-parquet", _parquet),
+    "explorer": ("-explorer", _explorer),
     "perfetto": (".perfetto.json.gz", _perfetto),
     "json": (".json", _json),
 }
