@@ -13,13 +13,12 @@ from nkilab.errors import InputError, UsageError
 
 from ..profile import Origin, Profile
 from ..schema import SCHEMA_VERSION
+from . import parquet
 from .source import bytes_of, json_value, shown
-from .wire import malformed
+from .wire import Source, malformed
 
 MANIFEST = "manifest.json"
 FORMAT = "nkilab.profile"
-# A table of a profile takes bytes for every row; one that does not unpacks to far more memory than its size.
-MAX_ROWS, MAX_ROWS_PER_BYTE = 1 << 16, 1
 
 
 def save(profile: Profile, folder: Path) -> Path:
@@ -85,22 +84,19 @@ def _digest(path: Path) -> str:
 
 
 def scan(path: Path) -> pl.LazyFrame:
-    """One Parquet file, lazily; its footer is read now.
+    """One Parquet file, lazily; its footer and page headers are checked now.
 
     Raises:
-        InputError: the file is missing or is no Parquet.
+        InputError: the file is missing, is no Parquet, or unpacks to far more than its size.
     """
     data = bytes_of(path)
-    most = MAX_ROWS + MAX_ROWS_PER_BYTE * len(data)
+    parquet.check(Source(data, str(path)))
     data.release()
     try:
         frame = pl.scan_parquet(path, glob=False)
         frame.collect_schema()
-        rows = int(frame.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise malformed(str(path), "footer", 0, "not a readable Parquet file") from error
-    if rows > most:
-        raise malformed(str(path), "num_rows", 0, f"{rows} rows in a file that may hold at most {most}")
     return frame
 
 

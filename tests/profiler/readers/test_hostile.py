@@ -11,6 +11,7 @@ import tarfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -219,6 +220,25 @@ def test_source_paths_of_a_profile_lead_nowhere_but_under_the_root(file: str, tm
     p = read(path, source_root=root)
     assert not p.has("Source")
     assert str(p.doctor())
+
+
+def test_a_parquet_page_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    """One text of 128 MB, which zstd packs into a few kilobytes."""
+    pl.DataFrame({"opcode": ["x" * (1 << 27)]}).write_parquet(tmp_path / "Instruction.parquet", compression="zstd")
+    assert (tmp_path / "Instruction.parquet").stat().st_size < 1 << 17
+    with pytest.raises(InputError, match="far more than its size"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "snappy", "gzip", "zstd", "lz4", "brotli"])
+@pytest.mark.parametrize("rows", [0, 1, 300_000])
+def test_any_sound_parquet_passes_the_same_checks(compression: Any, rows: int, tmp_path: Path) -> None:
+    """The twin: all encodings, several row groups and pages, nested columns, no rows."""
+    frame = pl.DataFrame({"start_ts": pl.int_range(rows, eager=True), "opcode": ["MATMUL"] * rows, "x": [[1, 2]] * rows}, schema_overrides={"x": pl.List(pl.Int64)})  # fmt: skip
+    frame.write_parquet(
+        tmp_path / "Instruction.parquet", compression=compression, row_group_size=100_000, data_page_size=10_000
+    )
+    assert read(tmp_path).table("Instruction")["start_ts"].sum() == rows * (rows - 1) // 2
 
 
 def test_a_small_parquet_of_very_many_rows_is_refused(tmp_path: Path) -> None:
