@@ -41,7 +41,6 @@ def _needs_two(api: str, context: Context) -> None:
 
 
 def _barrier_rules(check: Check) -> None:
-    check.engines = list(_EVERY)
     check.choose(check.option("engine"))
     if check.option("cores") != _CORES:
         check.fail("argument", f"cores={check.option('cores')}", rule="only cores=(0, 1)")
@@ -53,6 +52,7 @@ _CORE_BARRIER = Instruction(
     (Operand("data", spaces=(HBM,)), Operand("data", write=True, spaces=(HBM,))),
     None,
     options=("cores", "engine"),
+    engines=_EVERY,
     rules=(_barrier_rules,),
     since=3,
     same_partitions=False,
