@@ -44,5 +44,17 @@ class NkiInstruction(NKIObject):
         return self
 
 
+_new = object.__new__
+
+
+def handle_of(row: int, name: str | None) -> NkiInstruction:
+    """The handle of a row of the trace, under the user's name for it."""
+    handle = _new(NkiInstruction)
+    handle.row = row
+    handle.name = name
+    handle.producers = ()
+    return handle
+
+
 def _wrong(what: str, rule: str) -> KernelError:
     return KernelError("argument", what, rule=rule, source="nki.isa.NkiInstruction")

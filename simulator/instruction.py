@@ -8,7 +8,7 @@ operands lie, check that what they read was written, and compute.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from .columns import Columns
 from .constants import oob_mode
 from .context import Context, current
 from .dynamic import check_rows, gather, is_scalar, mark_rows, resolve, table
-from .handle import NkiInstruction
+from .handle import NkiInstruction, handle_of
 from .layout import HBM, PSUM, SBUF, Layout
 from .races import remember_rows, remember_value
 from .registers import value_of
@@ -200,7 +200,7 @@ def issue(
         plan = make_plan(context, what, operands, options, found)
     place, iteration = context.sources.here(sys._getframe(1))  # noqa: SLF001 (the fastest way to the caller)
     flags, skipped, state = 0, False, None
-    indices: list[NkiTensor] = []
+    indices: Sequence[NkiTensor] = ()
     if plan.dynamic:
         indices = index_tensors(operands)
         operands, flags, skipped = resolve(context, operands, plan.writes, options, place.site)
@@ -241,9 +241,7 @@ def issue(
                 storage.guard.append(place.site)
                 if context.cores > 1 and context.values:
                     remember_value(context, tensor, plan.tensors.index(position))
-    handle = NkiInstruction(len(rows) // 5 - 1)
-    handle.name = name
-    return handle
+    return handle_of(len(rows) // 5 - 1, name)
 
 
 def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tuple[Any, ...], site: int) -> None:

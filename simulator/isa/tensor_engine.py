@@ -142,6 +142,7 @@ def accumulation_of(
     """Whether this matmul adds to its PSUM tile: 0 no, 1 where a matmul has written (mask), 2 everywhere.
 
     accumulate=None: the first write of a matmul to an element of the allocation overwrites, later ones add.
+    accumulate=True onto what other instructions wrote is undefined up to trn2 (nki.isa.nc_matmul), and adds on trn3.
     """
     tile: NkiTensor = operands[0]
     layout, byte, storage = tile.layout, tile.byte, tile.storage
@@ -156,7 +157,8 @@ def accumulation_of(
         return _accumulation_of_columns(context, tile, tile.indirection, accumulate, site)
     state = NOTHING if accumulate is False else started.state_of(layout, byte)
     if accumulate is True and state != ALL:
-        _report_undefined(context, tile, site)
+        if context.generation < 4 or storage.home.written.state_of(layout, byte) != ALL:
+            _report_undefined(context, tile, site)
         state = ALL
     before = started.mask(layout, byte).copy() if state not in (NOTHING, ALL) else None
     started.mark(layout, byte)

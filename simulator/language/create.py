@@ -53,6 +53,12 @@ def shape_of(shape: Any) -> tuple[int, ...]:
     Raises:
         KernelError: it is not one.
     """
+    if type(shape) is tuple and shape:
+        for n in shape:
+            if type(n) is not int or n < 1:
+                break
+        else:
+            return shape
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     try:
         result = tuple(int(n.__index__()) for n in sizes)

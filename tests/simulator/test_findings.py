@@ -200,7 +200,7 @@ def test_untested_operations_are_named(simulate):
         values, places = nl.ndarray((16, 8), nl.bfloat16), nl.ndarray((16, 8), nl.uint32)
         data = nl.ndarray((16, 3), nl.bfloat16)
         nisa.memset(data, 1)
-        nisa.topk(values, places, data, 42)
+        nisa.topk(values, places, data, 42, sorted=True)
 
     assert [finding.code for finding in simulate(kernel, X).findings] == ["untested-operation"]
 
@@ -237,3 +237,45 @@ def test_bytes_written_through_one_address_are_read_through_another(simulate):
     run = simulate(kernel, X)
     assert run.findings == ()
     np.testing.assert_array_equal(run.outputs[0], X[:, 32:])
+
+
+def test_trn3_accumulates_onto_what_a_memset_wrote_and_not_onto_nothing(simulate):
+    def kernel(x, start):
+        data, psum = nl.load(x), nl.ndarray((64, 64), nl.float32, nl.psum)
+        if start:
+            nisa.memset(psum, 5.0)
+        nisa.nc_matmul(psum, data, data, accumulate=True)
+        out = nl.ndarray((64, 64), x.dtype, nl.shared_hbm)
+        nl.store(out, psum)
+        return out
+
+    small = X[:, :64] % 3
+    run = simulate(kernel, small, True, target="trn3")
+    assert run.findings == ()
+    np.testing.assert_allclose(run.outputs[0], small.T @ small + 5)
+    for start, target in ((False, "trn3"), (True, "trn2")):
+        codes = [finding.code for finding in simulate(kernel, small, start, target=target).findings]
+        assert "accumulate-undefined" in codes
+
+
+def test_legal_ways_to_use_psum_have_no_finding(simulate):
+    def kernel(x):
+        data = nl.load(x)
+        psum = nl.ndarray((64, 64), nl.float32, nl.psum)
+        nisa.tensor_copy(psum, data[0:64])
+        nisa.nc_matmul(psum, data, data)  # the first matmul overwrites what was copied
+        nisa.nc_matmul(psum, data, data)
+        nisa.nc_matmul(psum[:, 0:32], data, data[:, 0:32], accumulate=False)
+        result = nl.ndarray((64, 64), x.dtype)
+        nisa.tensor_tensor(result, psum, data[0:64].expand_dim(1).squeeze_dim(1), nl.subtract)
+        nisa.tensor_tensor(result, result, data[0:64, 0:1].broadcast(1, 64), nl.add)
+        nisa.tensor_scalar(result, result, nl.multiply, 1.0)
+        return output_of(result, result)
+
+    small = X % 3
+    run = simulate(kernel, small)
+    product = small.T @ small
+    expected = product * 2
+    expected[:, :32] = product[:, :32]
+    np.testing.assert_allclose(run.outputs[0], expected - small[:64] + small[:64, 0:1])
+    assert run.findings == ()
