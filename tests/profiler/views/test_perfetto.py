@@ -12,7 +12,9 @@ import pytest
 from nkilab.errors import UsageError
 from nkilab.profiler import Origin, Profile
 from nkilab.profiler.views.perfetto import events, to_perfetto
+from tests.profiler.rings import ring
 from tests.profiler.views import synthetic
+from tests.profiler.views.test_report import hostile_profile
 
 
 def test_every_instruction_and_transfer_is_a_span_with_its_line() -> None:
@@ -85,3 +87,38 @@ def test_the_file_is_json_compressed_when_named_so_and_never_replaced_silently(t
 
 def test_an_empty_profile_gives_an_empty_trace() -> None:
     assert list(events(Profile.build({}, Origin("summary")))) == []
+
+
+# Phase: the keys that the Trace Event Format asks for, beside ph, name and pid.
+REQUIRED = {
+    "X": {"ts", "dur", "tid", "cat"},
+    "C": {"ts", "args"},
+    "M": {"args"},
+    "s": {"ts", "tid", "id", "cat"},
+    "f": {"ts", "tid", "id", "cat", "bp"},
+}
+METADATA = {"process_name", "process_sort_index", "thread_name", "thread_sort_index"}
+
+
+@pytest.mark.parametrize(
+    "profile", [synthetic.profile(400), hostile_profile(), ring(4, {1: 1.5}).merged()], ids=["run", "hostile", "ranks"]
+)
+def test_every_event_has_what_the_trace_event_format_asks_for(profile: Profile) -> None:
+    found = list(events(profile))
+    spans, open_arrows = {}, set()
+    for event in found:
+        assert event.keys() >= {"ph", "name", "pid"} | REQUIRED[event["ph"]], event
+        assert all(isinstance(event[key], int) for key in ("pid", "tid", "id") if key in event)
+        assert all(isinstance(event[key], float) and event[key] >= 0 for key in ("ts", "dur") if key in event)
+        if event["ph"] == "M":
+            assert event["name"] in METADATA
+        if event["ph"] == "X":
+            spans[event["pid"], event["tid"], event["ts"]] = event
+        if event["ph"] == "C":
+            assert all(isinstance(value, float) for value in event["args"].values())
+    for event in found:
+        if event["ph"] in "sf":
+            assert (event["pid"], event["tid"], event["ts"]) in spans, "an arrow ends in a span"
+            open_arrows ^= {event["id"]}
+    assert not open_arrows, "every arrow has a start and a finish"
+    assert json.dumps(found, allow_nan=False)
