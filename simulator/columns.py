@@ -179,7 +179,7 @@ def rules(check: Check) -> None:
     Raises:
         KernelError: one of them is broken.
     """
-    found = [(operand, tile) for operand, tile in check.tensors() if isinstance(tile.indirection, Columns)]
+    found = [(o, tile, tile.indirection.index) for o, tile in check.tensors() if isinstance(tile.indirection, Columns)]
     if not found:
         return
     if check.what.api == "tensor_copy":
@@ -188,11 +188,10 @@ def rules(check: Check) -> None:
             check.fail("engine", "cannot run on engine.gpsimd", rule="tensor indirection needs vector or scalar here")
     if check.generation < 4:
         check.fail("target", "tensor indirection is not on this generation", rule="needs trn3 (NeuronCore-v4)")
-    for operand, tile in found:
+    for operand, tile, index in found:
         if not operand.columns:
             taken = ", ".join(o.name for o in check.what.operands if o.columns) or "no operand"
             check.fail("argument", f"{operand.name} is indirect", rule=f"tensor indirection is taken by: {taken}")
-        index = tile.indirection.index
         if index.layout.first_partition % QUADRANT:
             _misplaced(check, f"the index of {operand.name} starts at partition {index.layout.first_partition}")
         if not operand.write and tile.layout.first_partition != index.layout.first_partition:
@@ -218,8 +217,7 @@ def matmul_rules(check: Check) -> None:
         check.fail("argument", f"tile_position={position} with an indirect operand", rule="(0, 0), or left out")
     if check.what.api == "nc_matmul_mx":
         for name in ("stationary", "moving"):
-            pair = (found.get(name), found.get(f"{name}_scale"))
-            if len({id(tile.indirection.index) if tile is not None else None for tile in pair}) > 1:  # type: ignore[union-attr]
+            if _index_of(found.get(name)) is not _index_of(found.get(f"{name}_scale")):
                 check.fail("argument", f"{name} and {name}_scale differ", rule="both indirect by one index, or neither")
         return
     if check.option("is_transpose") and "moving" in found:
@@ -227,6 +225,11 @@ def matmul_rules(check: Check) -> None:
     for name, tile in found.items():
         if name != "dst" and tile.dtype not in _TENSOR_DTYPES:
             check.fail("dtype", f"{name} is indirect and {tile.dtype}", rule=f"one of {', '.join(_TENSOR_DTYPES)}")
+
+
+def _index_of(tile: NkiTensor | None) -> NkiTensor | None:
+    indirection = None if tile is None else tile.indirection
+    return indirection.index if isinstance(indirection, Columns) else None
 
 
 def accumulation(

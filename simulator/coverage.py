@@ -82,7 +82,7 @@ def _operation(prefix: str, name: str, what: Instruction | None, *, missing: boo
 
 def _descriptions() -> dict[str, Instruction]:
     """The description of every instruction, by the name of its function."""
-    found = {}
+    found: dict[str, Instruction] = {}
     for entry in pkgutil.iter_modules(_instructions.__path__):
         module = importlib.import_module(f"{_instructions.__name__}.{entry.name}")
         found |= {value.api: value for value in vars(module).values() if isinstance(value, Instruction)}

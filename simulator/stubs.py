@@ -128,6 +128,9 @@ def _function(name: str, function: Any, defined: set[str]) -> str:
     return f'def {name}{_signature(function, defined)}:\n    """{first}"""\n'
 
 
+_STARS = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
+
+
 def _signature(function: Any, defined: set[str]) -> str:
     parts, keyword = [], False
     signature = inspect.signature(function)
@@ -135,7 +138,7 @@ def _signature(function: Any, defined: set[str]) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword:
             parts.append("*")
             keyword = True
-        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        stars = _STARS.get(parameter.kind.name, "")
         keyword |= stars == "*"
         note = "" if parameter.name == "self" else f": {_annotation(parameter.annotation, defined)}"
         default = "" if parameter.default is parameter.empty else " = ..."

@@ -33,6 +33,11 @@ class NkiTensor(NKIObject):
     """
 
     __slots__ = ("byte", "indirection", "layout", "layouts", "storage")
+    byte: int
+    indirection: Indirection | Columns | None
+    layout: Layout
+    layouts: Layouts
+    storage: Storage
 
     def __init__(
         self,

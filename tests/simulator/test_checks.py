@@ -58,7 +58,7 @@ def select(**options):
     return nisa.range_select(t(8, 8), t(8, 8), nl.greater_equal, nl.less, **given)
 
 
-# (name, code, target, clean, faulty)
+# Each row: what is tested, the error's code, the target, the clean twin and the faulty one.
 TWINS = [
     ("partitions differ", "shape", "trn2", lambda: nisa.tensor_copy(t(8, 8), t(8, 8)), lambda: nisa.tensor_copy(t(8, 8), t(4, 8))),
     ("elements differ", "shape", "trn2", lambda: nisa.reciprocal(t(8, 8), t(8, 2, 4)), lambda: nisa.reciprocal(t(8, 8), t(8, 9))),

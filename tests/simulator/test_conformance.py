@@ -8,11 +8,11 @@ from enum import Enum
 from functools import reduce
 
 import nki
-import nki.compiler as compiler
 import nki.isa as nisa
 import nki.language as nl
 import numpy as np
 import pytest
+from nki import compiler
 
 from nkilab.errors import UsageError
 from nkilab.simulator import Sim, UnsupportedError, execute

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from nkilab.simulator.levels import ADDED
 from nkilab.simulator.stubs import stubs
 from tests.simulator.tables import LEVELS, stored
 
-FOLDER = os.path.dirname(__file__)
+FOLDER = Path(__file__).parent
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -41,12 +42,8 @@ def test_engines_and_generations_are_those_of_the_checks():
 
 
 def test_every_isa_function_has_a_test_of_its_values():
-    text = ""
-    for folder, _, files in os.walk(FOLDER):
-        for file in files:
-            if file.endswith(".py") and file not in ("test_conformance.py", "test_coverage.py"):
-                with open(os.path.join(folder, file), encoding="utf-8") as stream:
-                    text += stream.read()
+    files = [path for path in FOLDER.rglob("*.py") if path.name not in ("test_conformance.py", "test_coverage.py")]
+    text = "".join(path.read_text() for path in files)
     called = set(re.findall(r"nisa\.(\w+)", text))
     names = {each.name.rpartition(".")[2] for each in operations() if each.name.startswith("nki.isa.")}
     assert names - called == set()

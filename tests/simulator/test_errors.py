@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nkilab.errors import NkilabError
-from nkilab.simulator import KernelError, Sim, execute
+from nkilab.simulator import KernelError
 from nkilab.simulator.errors import ERROR_CODES
 
 F32 = np.ones((128, 512), np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
-import pdb
+import pdb  # noqa: T100
 import threading
 from collections import namedtuple
 from dataclasses import dataclass, field
@@ -200,7 +200,7 @@ def test_configs_none_and_keywords():
 
 
 def test_kernels_return_what_python_can(simulate):
-    Pair = namedtuple("Pair", "left right")
+    Pair = namedtuple("Pair", "left right")  # noqa: PYI024
 
     def kernel(x, how):
         out = stored(loaded(x))
@@ -256,7 +256,7 @@ def test_a_cache_is_written_in_place_through_must_alias_input():
 
 
 def test_declared_shapes_are_compared():
-    def kernel(x: nt.tensor[64, 32], y: nt.mutable_tensor[64, "n"]):
+    def kernel(x, y):
         nisa.dma_copy(y, x)
 
     kernel.__annotations__ = {"x": nt.tensor[64, 32], "y": nt.mutable_tensor[64, "n"]}
@@ -268,7 +268,7 @@ def test_declared_shapes_are_compared():
 def test_prints_show_tensors_and_registers(simulate, capsys):
     def kernel(x):
         tile = loaded(x)
-        print(tile, tile[0:4, nl.ds(0, 2)].shape, nisa.register_alloc(3), nl.float32)
+        print(tile, tile[0:4, nl.ds(0, 2)].shape, nisa.register_alloc(3), nl.float32)  # noqa: T201
         nl.device_print("half", tile[0:2, 0:2])
 
     simulate(kernel, X)
@@ -309,7 +309,7 @@ def test_many_threads_at_once_with_other_targets():
 
         try:
             found[number] = execute(kernel, (X,), {}, Sim(target=target)).outputs[0]
-        except Exception as error:  # noqa: BLE001 (any failure of a thread fails the test)
+        except Exception as error:  # noqa: BLE001
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 7)]

@@ -131,7 +131,7 @@ def allocate(**changes):
         (allocate(tile_shape=(4,)), ValueError),
         (allocate(tile_shape=(1, 4, 4)), ValueError),
         (allocate(tile_shape=(129, 4), element_shape=(200, 4)), KernelError),
-        (lambda x: nl.tiles(x), TypeError),
+        (nl.tiles, TypeError),
         (lambda x: nl.tiles(x, tile_shape=(4, 4))[99, 0], KernelError),
         (lambda x: nl.blocks(x, tile_shape=(4, 4), block_shape=(2,)), ValueError),
     ],

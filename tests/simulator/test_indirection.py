@@ -28,7 +28,7 @@ def store(tile):
 
 
 CONSUMERS = {
-    "tensor_copy": (lambda d, s: nisa.tensor_copy(d, s), lambda a: a),
+    "tensor_copy": (nisa.tensor_copy, lambda a: a),
     "tensor_scalar": (lambda d, s: nisa.tensor_scalar(d, s, nl.multiply, 2.0), lambda a: a * 2),
     "tensor_tensor": (lambda d, s: nisa.tensor_tensor(d, s, nl.ones(d.shape, d.dtype), nl.add), lambda a: a + 1),
     "activation": (lambda d, s: nisa.activation(d, nl.square, s), lambda a: a**2),
@@ -36,7 +36,7 @@ CONSUMERS = {
         lambda d, s: nisa.activate2(d, nl.copy, s, 2.0, 0.0, nl.multiply, nl.bypass),
         lambda a: a * 2,
     ),
-    "exponential": (lambda d, s: nisa.exponential(d, s), np.exp),
+    "exponential": (nisa.exponential, np.exp),
     "tensor_scalar_cumulative": (
         lambda d, s: nisa.tensor_scalar_cumulative(d, s, nl.multiply, nl.add, 1.0),
         lambda a: np.cumsum(a, 1),
