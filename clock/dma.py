@@ -165,7 +165,8 @@ def _unmeasured(program: Program, rows: Ints, direct: Bools, source: _Side, targ
     """1 for DMAs of a kind that no profile has: transposes, indirect ones, within HBM or within SBUF."""
     inside = (source.space != HBM) & (target.space != HBM)
     turned = program.flag("dma_transpose") | program.api("dma_transpose")
-    return (direct | inside | (turned | program.flag("indirect"))[rows]).astype(np.int64)
+    unmeasured: Ints = (direct | inside | (turned | program.flag("indirect"))[rows]).astype(np.int64)
+    return unmeasured
 
 
 def _latency_ns(queue: Ints, load: Bools, hw: Hardware) -> Floats:

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 _TINY = 1e-3
 _DMA = ("_issue_ns", "_row_ns", "_start_ns", "_latency_ns", "completion_ns", "semaphore_ns", "element_ns", "overlap_ns")
-_OVERHEAD = ("handover.", ".issue_ns", ".issue_cycles", ".pipeline_ns", ".pipeline_cycles", "_start_ns", "_latency_ns")
+_OVERHEAD: tuple[str, ...] = (
+    "handover.",
+    ".issue_ns",
+    ".issue_cycles",
+    ".pipeline_ns",
+    ".pipeline_cycles",
+    "_start_ns",
+    "_latency_ns",
+)
 _OVERHEAD += ("completion_ns", "function_ns", "operand_ns", "sbuf_ns", "table_load_ns", "register_ns", "load_fixed_ns")
 
 

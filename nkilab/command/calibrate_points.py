@@ -45,7 +45,7 @@ def points_of(path: Path) -> list[Point]:
 _ENGINES = ("Tensor", "Vector", "Scalar", "GpSimd")
 
 
-def _full_clock(p: nkilab.Profile) -> pl.Expr:
+def _full_clock(p: nkilab.Run | nkilab.Profile) -> pl.Expr:
     """Whether an instruction starts in a throttle window of full rate; true where nothing is recorded."""
     if not p.has("Throttle"):
         return pl.lit(value=True)
