@@ -22,6 +22,7 @@ from .finish import (
     check_prepared,
     check_returned,
     gathered,
+    lives_of,
 )
 from .jit import Kernel, as_kernel
 from .races import check_races
@@ -150,8 +151,9 @@ def _run(
     first.mark_outputs(results)
     trace = merged([context.trace for context in contexts], first.sources, team.parts)
     races = check_races(team)
+    lives = lives_of(trace)
     for context in contexts:
-        check_capacity(context, trace)
+        check_capacity(context, trace, lives)
     for arguments, result, output in zip(ranks, results, outputs, strict=True):
         check_returned(kernel, [returned[arguments.rank, core] for core in range(kernel.lnc)])
         check_input_writes(arguments.context, result, arguments)

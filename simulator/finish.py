@@ -19,8 +19,21 @@ from .tensor import NkiTensor
 from .trace import Trace
 from .values.cast import float32
 
+Lives = tuple[np.ndarray, np.ndarray]
+"""For each tensor the rows of its first and its last instruction; -1 as the last where it is never used."""
 
-def check_capacity(context: Context, trace: Trace) -> None:
+
+def lives_of(trace: Trace) -> Lives:
+    """First and last use of every tensor; accesses are in the order of instructions."""
+    accesses = trace.tables["accesses"]
+    count = len(trace.tables["tensors"]["space"])
+    first, last = np.full(count, len(trace)), np.full(count, -1)
+    first[accesses["tensor"][::-1]] = accesses["instruction"][::-1]
+    last[accesses["tensor"]] = accesses["instruction"]
+    return first, last
+
+
+def check_capacity(context: Context, trace: Trace, lives: Lives) -> None:
     """Live bytes of SBUF and PSUM over the run; a tensor lives from its first access to its last.
 
     Tensors with at most 64 or 32 partitions count a half or a quarter, as they could share their bytes of a partition.
@@ -29,7 +42,7 @@ def check_capacity(context: Context, trace: Trace) -> None:
         KernelError: PSUM overflows (it is not spilled).
     """
     for space in (SBUF, PSUM):
-        found = _peak(trace, space, context.rank, context.core)
+        found = _peak(trace, space, lives, context.rank, context.core)
         if found is None:
             continue
         live, row, holders = found
@@ -52,16 +65,12 @@ def check_capacity(context: Context, trace: Trace) -> None:
         context.findings.append(finding("sbuf-over-capacity", message, where, rank=context.rank, core=context.core))
 
 
-def _peak(trace: Trace, space: int, rank: int, core: int) -> tuple[int, int, np.ndarray] | None:
+def _peak(trace: Trace, space: int, lives: Lives, rank: int, core: int) -> tuple[int, int, np.ndarray] | None:
     """Most live bytes per partition of a core, the first instruction where they are, and the tensors that hold them."""
-    tensors, accesses = trace.tables["tensors"], trace.tables["accesses"]
-    rows = len(trace)
+    tensors, rows = trace.tables["tensors"], len(trace)
+    first, last = lives
     chosen = (tensors["space"] == space) & (tensors["address"] < 0)
     chosen &= (tensors["rank"] == rank) & (tensors["core"] == core)
-    first = np.full(len(chosen), rows)
-    last = np.full(len(chosen), -1)
-    np.minimum.at(first, accesses["tensor"], accesses["instruction"])
-    np.maximum.at(last, accesses["tensor"], accesses["instruction"])
     chosen &= last >= 0
     if not chosen.any():
         return None

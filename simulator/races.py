@@ -144,6 +144,8 @@ def _between(
 def _overlaps(left: Accesses, right: Accesses) -> Iterator[Finding]:
     for tensor in np.intersect1d(left.tensor, right.tensor):
         one, other = left.only(left.tensor == tensor), right.only(right.tensor == tensor)
+        if not one.write.any() and not other.write.any():
+            continue
         one, other = _without_twins(one, other), _without_twins(other, one)
         yield from _collisions(one.only(one.write), other)
         yield from _collisions(other.only(other.write), one.only(~one.write))
