@@ -160,7 +160,8 @@ def _launch(launch: Launch) -> list[str]:
         f"| {launch.name} | {r.metric} | {r.measured:,.0f} | {r.modelled:,.0f} | {r.error:+.1%} |"
         for r in (launch.body, *launch.engines)
     ]
-    pairs = (("multiplies", launch.matmuls), ("HBM and SBUF DMA bytes", launch.hbm_bytes))
+    found[0] = found[0].replace("| body |", f"| body, {launch.low_ns:,.0f} to {launch.high_ns:,.0f} |")
+    pairs = (("multiplies", launch.matmuls), ("HBM bytes", launch.hbm_bytes))
     return found + [f"| {launch.name} | {name} | {a:,} | {b:,} | {b / a - 1:+.1%} |" for name, (a, b) in pairs]
 
 

@@ -31,10 +31,12 @@ class Matmul:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One replayed launch: its body, the active time of each engine, and counts that must agree."""
+    """One replayed launch: its body and the range of that, the active time of each engine, and counts that must agree."""
 
     name: str
     body: Residual
+    low_ns: float
+    high_ns: float
     engines: tuple[Residual, ...]
     matmuls: tuple[int, int]
     hbm_bytes: tuple[int, int]
@@ -87,6 +89,8 @@ def _launch(row: dict[str, str], timing: clock.Timing) -> Launch:
     return Launch(
         name=name,
         body=Residual(name, "body", float(row["body_ns"]), timing.body_ns),
+        low_ns=timing.range_ns[0],
+        high_ns=timing.range_ns[1],
         engines=tuple(active),
         matmuls=(int(row["matmuls"]), int((opcodes == "MATMUL").sum())),
         hbm_bytes=(int(row["hbm_bytes"]), int(timing.dma["bytes"].sum())),

@@ -6,4 +6,17 @@ from .points import Point, predicted
 from .policy import Policy
 from .timing import Timing, time
 
-__all__ = ["Fit", "Ladder", "Number", "Point", "Policy", "Step", "Timing", "fit", "held_out", "ladder", "predicted", "time"]
+__all__ = [
+    "Fit",
+    "Ladder",
+    "Number",
+    "Point",
+    "Policy",
+    "Step",
+    "Timing",
+    "fit",
+    "held_out",
+    "ladder",
+    "predicted",
+    "time",
+]

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from .policy import Policy
 
-WINDOW = 4096
-"""Most loads that a load is moved ahead of; keeps the pass near-linear."""
-
 _CHUNK = 512
 
 
@@ -40,7 +37,7 @@ def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     uses = _readers(program)[tensor]
     if len(np.unique(uses)) < 2:
         return program
-    place = _places(program, loads, tensor, uses, hw.sbuf.partition_bytes)
+    place = _places(program, loads, tensor, uses, hw.sbuf.partition_bytes, policy.window)
     key = np.arange(len(program), dtype=np.float64)
     key[loads] = np.where(place < np.arange(len(loads)), loads[place] - 0.5, loads)
     return program.permuted(np.argsort(key, kind="stable"))
@@ -94,7 +91,7 @@ def _alive(program: Program, loads: Ints) -> Floats:
     return alive
 
 
-def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int) -> Ints:
+def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int, window: int) -> Ints:
     """For each load the load that it is issued before: itself, or an earlier one."""
     alive = 2.0 * _alive(program, loads)
     sizes = program.tensors["bytes"][tensor].tolist()
@@ -102,7 +99,7 @@ def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int) 
     latest: dict[int, int] = {}
     for index, count in enumerate(uses.tolist()):
         ahead = max([at for level, at in latest.items() if level >= count], default=0)
-        spot = _earliest(alive, max(ahead, index - WINDOW), index, room - sizes[index]) if ahead < index else index
+        spot = _earliest(alive, max(ahead, index - window), index, room - sizes[index]) if ahead < index else index
         alive[spot:index] += sizes[index]
         place[index] = spot
         if spot < index:

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from nkilab.hardware import Hardware
 
 
-LEAD = 32
-"""How many instructions ahead a tensor that finds no space may be written (a guess)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Lives:
     """Columns over the tensors that a program accesses: first and last instruction, in order of first access."""
@@ -73,7 +69,7 @@ def place(program: Program, hw: Hardware, share: float = 1.0) -> Placement:
     return Placement(address, table[:, 0], table[:, 1], overflow)
 
 
-def resource_edges(program: Program, placement: Placement, stream: Ints) -> Edges:
+def resource_edges(program: Program, placement: Placement, stream: Ints, lead: int) -> Edges:
     """A tensor's first access waits for the last access of each stream to the tensors that held its space before."""
     access = program.accesses
     tensor = access["tensor"].astype(np.int64)
@@ -88,21 +84,21 @@ def resource_edges(program: Program, placement: Placement, stream: Ints) -> Edge
     first = np.full(len(program.tensors["bytes"]), -1)
     first[tensor[::-1]] = np.arange(len(tensor))[::-1]
     consumer = first[placement.later[pair]]
-    late, next_one = _waiting(program, placement, first)
+    late, next_one = _waiting(program, placement, first, lead)
     producer, consumer = np.concatenate([producer, late]), np.concatenate([consumer, next_one])
     row = access["instruction"]
     keep = stream[row[producer]] != stream[row[consumer]]
     return Edges(producer[keep], consumer[keep], np.full(int(keep.sum()), RESOURCE))
 
 
-def _waiting(program: Program, placement: Placement, first: Ints) -> tuple[Ints, Ints]:
+def _waiting(program: Program, placement: Placement, first: Ints, lead: int) -> tuple[Ints, Ints]:
     """For each tensor without space the access that it waits for, and its first one.
 
-    Somebody's space it must take: it may come no earlier than `LEAD` instructions ahead.
+    Somebody's space it must take: it may come no earlier than `lead` instructions ahead.
     """
     access = program.accesses
     consumer = first[placement.overflow & (first >= 0)]
-    ahead = access["instruction"][consumer] - LEAD
+    ahead = access["instruction"][consumer] - lead
     consumer, ahead = consumer[ahead >= 0], ahead[ahead >= 0]
     return np.searchsorted(access["instruction"], ahead, "right") - 1, consumer
 

@@ -153,13 +153,13 @@ class _Part:
 
 def _prepare(given: Program, hw: Hardware, policy: Policy) -> _Prepared:
     """Everything about one core's program that does not depend on times."""
-    program, placement = spilled(issue_order(in_pieces(given, hw), hw, policy), hw)
+    program, placement = spilled(issue_order(in_pieces(given, hw), hw, policy), hw, policy)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
     moved = transfers(program, hw, policy)
     device = expand(program, engine, compute_cost(program, engine, seen, hw), moved, hw)
     stream = _streams(engine, moved, policy)
-    edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream)])
+    edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream, policy.lead)])
     producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
     waits = _waits(producer, consumer, stream[device.source], edges.kind)
     return _Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits)

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from nkilab.bench.accuracy import intervals, large, median_error
-from nkilab.bench.accuracy_launches import launches
+from nkilab.bench.accuracy_launches import launches, matmuls
 from nkilab.bench.accuracy_points import element_residuals, residuals
 from nkilab.hardware import load
 
@@ -51,3 +51,11 @@ def test_unfused_attention_replayed_through_hbm() -> None:
     launch = next(launch for launch in launches() if launch.name.startswith("unfused"))
     assert abs(launch.body.error) < 0.15
     assert max(abs(r.error) for r in launch.engines) < 0.15
+
+
+@pytest.mark.slow
+def test_what_was_measured_lies_within_the_modelled_range() -> None:
+    for found in matmuls():
+        assert found.low_us < found.latency.measured < found.high_us, found.latency.name
+    for launch in launches():
+        assert launch.low_ns < launch.body.measured < launch.high_ns, launch.name
