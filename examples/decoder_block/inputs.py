@@ -1,4 +1,8 @@
-"""Inputs of both decoder blocks, and the case that runs a block with them."""
+"""Inputs of both decoder blocks, and the case that runs a block with them.
+
+Each step rounds to the inputs' dtype, which a case's tolerance for one rounding does not allow for: the case is in fp32, and bf16 is
+compared in docs/walk.md with a bound that fits.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import nkilab
 
 from . import reference
 
-AXES = {"tokens": 512, "hidden": 512, "heads": 4, "d": 128, "features": 1024, "dtype": "bfloat16"}
+AXES = {"tokens": 512, "hidden": 512, "heads": 4, "d": 128, "features": 1024, "dtype": "float32"}
 
 
 def inputs(axes: Mapping[str, Any], rng: np.random.Generator) -> tuple[nkilab.Array, ...]:
