@@ -9,10 +9,12 @@ from .errors import FindingsError, KernelError, NkiValidationError, UnsupportedE
 from .execute import Execution, execute
 from .findings import CODES, Finding, FindingCode
 from .sim import Sim, default_sim
+from .team import DeadlockError
 from .trace import Trace
 
 __all__ = [
     "CODES",
+    "DeadlockError",
     "Execution",
     "Finding",
     "FindingCode",
