@@ -163,8 +163,14 @@ class Arguments:
                 from .torch_arrays import write_back
 
                 write_back(entry.given, array)
-            else:
+            elif entry.given.flags.writeable:
                 entry.given[...] = array.astype(entry.given.dtype, copy=False)
+            else:
+                raise UsageError(
+                    f"the kernel writes into its argument {entry.name}, which is a read-only array",
+                    rule="inputs that a kernel writes are updated in place",
+                    fix=f"pass {entry.name}.copy()",
+                )
 
 
 def stored_array(tensor: NkiTensor, *, values: bool) -> np.ndarray:

@@ -119,6 +119,17 @@ class NkiTensor(NKIObject):
         name = f" {self.name!r}" if self.name else ""
         return f"<NkiTensor{name} {self.buffer.value} {self.dtype}{list(self.shape)}>"
 
+    __iter__ = None  # loops run over sizes: for i in range(tensor.shape[0])
+    __array_ufunc__ = None
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        """A tensor's values are the device's: NumPy cannot have them while the kernel is traced."""
+        raise UnsupportedError(
+            f"{self!r} as a NumPy array",
+            rule="a tensor's values are not known while a kernel is traced",
+            fix="compute with nki.isa instructions, and look at values with nl.device_print",
+        )
+
     def __len__(self) -> int:
         return self.layout.shape[0]
 

@@ -361,3 +361,30 @@ def test_assignment_to_a_view_says_which_instruction_to_use(simulate):
 
     with pytest.raises(UnsupportedError, match="written by instructions"):
         simulate(kernel, X)
+
+
+@pytest.mark.parametrize(
+    ("use", "error"),
+    [
+        (np.asarray, UnsupportedError),
+        (np.exp, TypeError),
+        (list, TypeError),
+        (float, TypeError),
+        (lambda t: t + 1, TypeError),
+    ],
+    ids=["asarray", "exp", "list", "float", "add"],
+)
+def test_python_and_numpy_cannot_compute_with_tensors(simulate, use, error):
+    with pytest.raises(error):
+        simulate(lambda x: use(loaded(x)) is None, X)
+
+
+def test_a_read_only_array_cannot_take_an_update(simulate):
+    def kernel(x: nt.mutable_tensor):
+        nisa.dma_copy(x, nl.ones(x.shape, x.dtype))
+
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    with pytest.raises(Exception, match="read-only array") as caught:
+        simulate(kernel, frozen)
+    assert caught.value.code == "usage"
