@@ -1,9 +1,9 @@
 """The loop that gives every device instruction and DMA its time.
 
 Engines and issuing streams are in order; what is on different ones runs as soon as its operands are there. Compute
-engines are laid out as far as their operands are known; then the DMA (or GpSimdE instruction, which shares its engine
-with the writing of software descriptors) that can go earliest goes next, so that what shares an issuing engine, the DMA
-engines or HBM is served in order of time.
+engines are laid out as far as their operands are known; then the DMA (or instruction of GpSimdE or another engine that
+also issues DMAs) that can go earliest goes next, so that what shares an issuing engine, the DMA engines or HBM is served
+in order of time.
 
 One pass over the rows on Python numbers in lists: no arrays and no objects by row.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import channels, throttle
-from .dma import QUEUES, SOFTWARE
+from .dma import QUEUE_ENGINE, QUEUES
 from .program import GPSIMD, TENSOR
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Times:
 class _Stream:
     """An in-order list of device rows: those of an engine, or loads or stores of a queue; `at` is the next one.
 
-    `resource`: what it shares with other streams. `ready`: when the operands of the next row are there.
+    `resource`: the engine that it occupies, which it may share with other streams. `ready`: when the operands of the next row are there.
     """
 
     rows: list[int]
@@ -76,6 +76,7 @@ class _State:
     done: list[float]
     visible: list[float]
     streams: list[_Stream]
+    timed: list[bool]
     free: list[float]
     same_engine: float
     across: float
@@ -134,7 +135,7 @@ def run(
     state.hold = idle if hold is None else hold.tolist()
     state.after = idle if after is None else after.tolist()
     grid, lanes = throttle.clock(hw.throttle), channels.channels(moved, hw)
-    timed = [code for code in range(STREAMS) if _timed(code) and state.streams[code].rows]
+    timed = [code for code in range(STREAMS) if state.timed[code] and state.streams[code].rows]
     state.woken = [*range(STREAMS)]
     _wake(state, grid)
     while True:
@@ -151,6 +152,8 @@ def run(
 
 def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardware) -> _State:
     count = len(device.source)
+    streams = [_Stream(np.flatnonzero(stream == code).tolist(), _resource(code)) for code in range(STREAMS)]
+    issuing = {lane.resource for lane in streams[ENGINE_STREAMS:] if lane.rows}
     return _State(
         waits=waits,
         interval=device.interval.tolist(),
@@ -162,8 +165,9 @@ def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardw
         ready=[0.0] * count,
         done=[0.0] * count,
         visible=[_UNKNOWN] * count,
-        streams=[_Stream(np.flatnonzero(stream == code).tolist(), _resource(code)) for code in range(STREAMS)],
-        free=[0.0] * (ENGINE_STREAMS + len(QUEUES)),
+        streams=streams,
+        timed=[code >= ENGINE_STREAMS or code == GPSIMD or code in issuing for code in range(STREAMS)],
+        free=[0.0] * ENGINE_STREAMS,
         same_engine=hw.handover.same_engine_ns,
         across=hw.handover.signal_ns + hw.handover.wait_ns,
         lead=hw.dma.software_start_ns,
@@ -171,17 +175,9 @@ def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardw
     )
 
 
-def _timed(stream: int) -> bool:
-    """Whether a stream shares its resource, so that its rows must be taken in order of time."""
-    return stream == GPSIMD or stream >= ENGINE_STREAMS
-
-
 def _resource(stream: int) -> int:
-    """What a stream occupies: its engine, or the descriptor generator of its queue; GpSimdE writes software ones."""
-    if stream < ENGINE_STREAMS:
-        return stream
-    queue = (stream - ENGINE_STREAMS) // 2
-    return GPSIMD if queue == SOFTWARE else ENGINE_STREAMS + queue
+    """What a stream occupies: the engine that issues its DMAs, or itself."""
+    return stream if stream < ENGINE_STREAMS else QUEUE_ENGINE[(stream - ENGINE_STREAMS) // 2]
 
 
 def _wake(state: _State, grid: throttle.Clock) -> None:
@@ -191,7 +187,7 @@ def _wake(state: _State, grid: throttle.Clock) -> None:
         lane = state.streams[code]
         if lane.at >= len(lane.rows):
             lane.ready = _UNKNOWN
-        elif _timed(code):
+        elif state.timed[code]:
             lane.ready = state.operands(lane.rows[lane.at], code)
         elif code == TENSOR:
             _multiply(state, lane, grid)

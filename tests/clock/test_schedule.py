@@ -122,6 +122,21 @@ def test_gpsimd_writes_descriptors_or_computes_but_not_both(timed, hw) -> None:
     assert start == pytest.approx([0, (150 + 1200) / 1.2 + hw.dma.software_start_ns])
 
 
+def test_a_dma_that_scalar_issues_keeps_it_from_computing(timed, hw) -> None:
+    trace = TraceBuilder()
+    trace.dma(trace.sbuf(8), trace.tensor("hbm", 8, 128, kind="input"), engine="scalar")
+    trace.copy(trace.sbuf(8), trace.psum(8), engine="scalar")
+    assert timed(trace).instructions["start"].tolist() == pytest.approx([0, hw.dma.scalar_issue_ns])
+
+
+def test_a_dma_that_sync_issues_does_not(timed) -> None:
+    """The twin of the test above."""
+    trace = TraceBuilder()
+    trace.dma(trace.sbuf(8), trace.tensor("hbm", 8, 128, kind="input"), engine="sync")
+    trace.copy(trace.sbuf(8), trace.psum(8), engine="scalar")
+    assert timed(trace).instructions["start"].tolist() == [0, 0]
+
+
 def test_cores_run_side_by_side(hw) -> None:
     trace = TraceBuilder()
     for core in (0, 1):
