@@ -1,4 +1,4 @@
-"""The last step of docs/walk.md with the mouse: in the report of the slow block, the instruction that waited lights its line."""
+"""The last step of docs/walk.md with the mouse: the instruction of the attention part that waited longest lights its line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def plain() -> Any:
 
 def test_a_click_on_the_instruction_that_waited_lights_its_line(plain: Any, tmp_path: Path) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed (dev extra)")
-    gaps = plain.stalls().gaps.filter(engine="Tensor", cause="dma", opcode="LDWEIGHTS").sort("gap_ns", descending=True)
+    part = plain.between(*load_file(FOLDER / "mark.py").span_us(plain, "attention_part"))
+    gaps = part.stalls().gaps.filter(engine="Tensor", cause="dma", opcode="LDWEIGHTS").sort("gap_ns", descending=True)
     gap = gaps.row(0, named=True)
     path = plain.report(tmp_path / "plain.html")
     with browsing.browser() as chromium:
