@@ -177,8 +177,10 @@ def _dma(p: Profile) -> pl.DataFrame:
 def _with_stalls(rows: pl.DataFrame, p: Profile) -> pl.DataFrame:
     """Stalls that each line caused and suffered; 0 where the analysis finds none, null without a line."""
     gaps = stalled(p)
-    caused = gaps.group_by(file="cause_file", line="cause_line").agg(stall_caused_ns=pl.col("gap_ns").sum())
-    suffered = gaps.group_by(_KEYS).agg(stall_suffered_ns=pl.col("gap_ns").sum())
+    caused = gaps.group_by(file="cause_file", line="cause_line", maintain_order=True).agg(
+        stall_caused_ns=pl.col("gap_ns").sum()
+    )
+    suffered = gaps.group_by(_KEYS, maintain_order=True).agg(stall_suffered_ns=pl.col("gap_ns").sum())
     joined = rows.join(caused.drop_nulls(_KEYS), on=_KEYS, how="left").join(
         suffered.drop_nulls(_KEYS), on=_KEYS, how="left"
     )

@@ -115,7 +115,7 @@ def stalls(p: Profile) -> Stalls:
 def stalled(p: Profile) -> pl.DataFrame:
     """The rows of `Stalls.gaps` in which an engine stands still between two of its instructions."""
     gaps = blamed(p, _gaps(p, p.fact("first_hw_timestamp") or 0.0))
-    return gaps.filter(pl.col("cause").is_in(STALLED))
+    return gaps.filter(pl.col("cause").is_in(STALLED)).sort("start_ts", "engine", "id")
 
 
 def _gaps(p: Profile, start: float) -> pl.DataFrame:
