@@ -108,7 +108,9 @@ def _issues(device: Device, moved: Transfers, hw: Hardware) -> None:
 def _passes(program: Program, hw: Hardware) -> Ints:
     """Passes over the array of each matmul; a transpose moves fp32 in one."""
     return np.where(
-        _wide(program) & ~program.flag("transpose") & ~program.api("nc_transpose"), hw.tensor.fp32_passes, 1
+        _wide(program) & ~program.flag("transpose") & ~program.flag("onezero") & ~program.api("nc_transpose"),
+        hw.tensor.fp32_passes,
+        1,
     )
 
 
