@@ -7,6 +7,7 @@ compared in docs/walk.md with a bound that fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import nkilab
 
 from . import reference
 
-AXES = {"tokens": 512, "hidden": 512, "heads": 4, "d": 128, "features": 1024, "dtype": "float32"}
+AXES: dict[str, Any] = {"tokens": 512, "hidden": 512, "heads": 4, "d": 128, "features": 1024, "dtype": "float32"}
 
 
 def inputs(axes: Mapping[str, Any], rng: np.random.Generator) -> tuple[nkilab.Array, ...]:
@@ -42,14 +43,9 @@ def case(kernel: Callable[..., Any]) -> nkilab.Case:
     return nkilab.Case(
         kernel=kernel,
         inputs=inputs,
-        reference=expected,
+        reference=partial(reference.decoder_block, heads=AXES["heads"]),
         axes=AXES,
         meta={"heads": AXES["heads"]},
         flops=flops,
         reduction="hidden",
     )
-
-
-def expected(*arguments: nkilab.Array) -> nkilab.Array:
-    """The reference with the heads of AXES."""
-    return reference.decoder_block(*arguments, heads=int(AXES["heads"]))
