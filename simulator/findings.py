@@ -28,7 +28,7 @@ CODES: Mapping[str, FindingCode] = MappingProxyType(
             "an instruction reads memory that was never written",
             "write the whole tile before it is read (nisa.memset, nisa.dma_copy), or read only the part that was",
         ),
-        "sbuf-over-capacity": FindingCode(
+        "spill": FindingCode(
             "warning",
             "the tensors alive at once need more SBUF than a partition has",
             "use smaller tiles or blocks, or shorten the time between a tile's first write and its last use",

@@ -62,7 +62,9 @@ def check_capacity(context: Context, trace: Trace, lives: Lives) -> None:
                 where=where,
             )
         message = f"{live:,} bytes of {SPACE_NAMES[space].upper()} are live in each partition of {available:,}: {shown}"
-        context.findings.append(finding("sbuf-over-capacity", message, where, rank=context.rank, core=context.core))
+        moved = 2 * (live - available) * context.hardware.sbuf.partitions
+        message += f"; saving and reloading the excess costs at least {moved:,} bytes of DMA"
+        context.findings.append(finding("spill", message, where, rank=context.rank, core=context.core))
 
 
 def _peak(trace: Trace, space: int, lives: Lives, rank: int, core: int) -> tuple[int, int, np.ndarray] | None:

@@ -150,7 +150,7 @@ TWINS = [
     ("all-zero-output", returns_something, returns_zeros),
     ("nan-output", returns_something, returns_nan),
     ("unwritten-output", returns_something, forgets_a_row),
-    ("sbuf-over-capacity", fits_into_sbuf, does_not_fit_into_sbuf),
+    ("spill", fits_into_sbuf, does_not_fit_into_sbuf),
 ]
 
 
@@ -279,3 +279,10 @@ def test_legal_ways_to_use_psum_have_no_finding(simulate):
     expected[:, :32] = product[:, :32]
     np.testing.assert_allclose(run.outputs[0], expected - small[:64] + small[:64, 0:1])
     assert run.findings == ()
+
+
+def test_a_spill_says_what_it_costs_and_who_holds_the_bytes(simulate):
+    (found,) = [f for f in simulate(does_not_fit_into_sbuf, X).findings if f.code == "spill"]
+    excess = 8 * 40_000 - 224 * 1024
+    assert f"at least {2 * excess * 128:,} bytes of DMA" in found.message
+    assert "8 x 40,000 bytes from" in found.message
