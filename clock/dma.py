@@ -69,8 +69,8 @@ class _Side:
     size: Ints
 
 
-def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
-    """Cost every DMA of a program."""
+def transfers(program: Program, hw: Hardware, policy: Policy, cores: int = 1) -> Transfers:
+    """Cost every DMA of a program whose HBM stack serves that many busy cores, each with an equal share."""
     rows = np.flatnonzero(program.api(*DMA_APIS))
     source, target = _side(program, rows, write=False), _side(program, rows, write=True)
     queue = _queues(program, rows, source, target, policy)
@@ -96,7 +96,7 @@ def transfers(program: Program, hw: Hardware, policy: Policy) -> Transfers:
         head=head,
         middle=middle,
         tail=tail,
-        hbm=moved * size * crossings / hw.hbm.gbps,
+        hbm=moved * size * crossings * cores / hw.hbm.gbps,
         bytes=moved * target.size,
         elements=pieces,
         rows_first=counts[0],

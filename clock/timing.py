@@ -107,8 +107,14 @@ def _timed(
     policy: Policy,
 ) -> list[_Part]:
     """The tables of every core."""
-    prepared = [_prepare(program, hw, policy) for program in given]
+    prepared = [_prepare(program, hw, policy, cores) for program, cores in zip(given, _sharing(given, hw), strict=True)]
     return [_part(*one) for one in _laid_out(prepared, meetings(columns, names, hw), hw)]
+
+
+def _sharing(given: list[Program], hw: Hardware) -> list[int]:
+    """How many cores share the HBM stack of each program: those of its rank, at most as many as a stack serves."""
+    ranks = [int(program.instructions["rank"][0]) if len(program) else -1 for program in given]
+    return [min(ranks.count(rank), hw.hbm.cores) for rank in ranks]
 
 
 def _end(parts: list[_Part]) -> float:
@@ -151,12 +157,12 @@ class _Part:
     class_ns: Floats
 
 
-def _prepare(given: Program, hw: Hardware, policy: Policy) -> _Prepared:
+def _prepare(given: Program, hw: Hardware, policy: Policy, cores: int) -> _Prepared:
     """Everything about one core's program that does not depend on times."""
     program, placement = spilled(issue_order(in_pieces(given, hw), hw, policy), hw, policy)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
-    moved = transfers(program, hw, policy)
+    moved = transfers(program, hw, policy, cores)
     device = expand(program, engine, compute_cost(program, engine, seen, hw), moved, hw)
     stream = _streams(engine, moved, policy)
     edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream, policy.lead)])

@@ -167,6 +167,21 @@ def test_a_trace_without_a_column_is_refused(hw) -> None:
         time(columns, names, hw)
 
 
+def test_two_cores_share_the_bandwidth_of_their_stack(hw) -> None:
+    def body(cores: int) -> float:
+        trace = TraceBuilder()
+        for core in range(cores):
+            trace.core = core
+            for _ in range(40):
+                trace.dma(trace.sbuf(4096), trace.tensor("hbm", 4096, 128, kind="input"))
+        columns, names = trace.build()
+        return time(columns, names, hw, ranges=False).body_ns
+
+    moved = 2 * 40 * 128 * 4096 * 4
+    assert body(2) > body(1)
+    assert body(2) == pytest.approx(moved / hw.hbm.gbps, rel=0.05)
+
+
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(UsageError, match="compiler, gpsimd, sync, scalar"):
         Policy(queue="vector")  # type: ignore[arg-type]
