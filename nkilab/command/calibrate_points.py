@@ -9,6 +9,7 @@ import polars as pl
 
 import nkilab
 from nkilab.clock import Point
+from nkilab.errors import UsageError
 
 _OPERAND = re.compile(r"(src|dst)=(\w+)@0x([0-9a-f]+)((?:\[[-\d,]+\])*)")
 _PSUM = range(0x2000000, 0x2400000)
@@ -23,8 +24,17 @@ def points_of(path: Path) -> list[Point]:
     """The kinds of compute instruction of one profile with median durations, and intervals where some overlap.
 
     TensorE's are taken at full clock: within throttle windows that say so, where the profile records them.
+
+    Raises:
+        UsageError: the profile is of a simulation.
     """
     p = nkilab.load(path)
+    if isinstance(p, nkilab.Run) or p.origin.simulated:
+        raise UsageError(
+            f"{path} is a simulation",
+            rule="a table is fitted to measurements, not to what it says itself",
+            fix="give device profiles: NTFF with its NEFF, or the vendor's JSON",
+        )
     if not p.has("Instruction"):
         return []
     table = p.table("Instruction").filter(pl.col("operands").is_not_null() & pl.col("engine").is_in(_ENGINES))

@@ -21,7 +21,7 @@ from nkilab.version import VERSION
 
 GOLDEN = Path(__file__).parent / "golden"
 RMSNORM = ("--axis", "n=128", "--axis", "d=512")
-ELSEWHERE = {"tune", "compare", "preflight"}  # tests/bench/test_envelopes.py
+ELSEWHERE = {"tune", "compare", "preflight", "calibrate"}  # tests/bench/test_envelopes.py, test_calibrate.py
 
 
 def form(value: Any) -> Any:
