@@ -471,6 +471,27 @@ def test_a_collective_that_one_core_of_every_rank_calls_is_for_both(arrays):
         assert (output == np.add.reduce(arrays)).all()
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_other_core_must_wait_for_what_one_core_received(arrays, ordered):
+    """Core 0 takes part alone; core 1 reads the result behind a barrier, or, in the faulty twin, without one."""
+
+    def kernel(x, ordered):
+        received, out = hbm(x.shape, x), hbm(x.shape, x)
+        if nl.program_id(0) == 0:
+            ncc.all_reduce([x], [received], ncc.ReplicaGroup(ALL), nl.add)
+        if ordered:
+            nisa.core_barrier(received, (0, 1))
+        if nl.program_id(0) == 1:
+            tile = nl.load(received)
+            nisa.dma_copy(out, tile)
+        return out
+
+    options = Sim(ranks=RANKS, on_finding="collect")
+    execution = execute(nki.jit(kernel)[2], (per_rank(arrays), ordered), {}, options)
+    codes = {finding.code for finding in execution.findings}
+    assert codes == set() if ordered else "race" in codes
+
+
 def test_an_exception_on_one_rank_ends_all_with_it(arrays):
     def kernel(x, bad):
         if bad:
