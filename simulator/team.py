@@ -24,6 +24,10 @@ Place = tuple[int, int]
 """Rank and core of a program."""
 
 
+_SIGNALS_S = 0.1
+"""How often the waiting caller looks for signals: one that comes just before it waits would not wake it."""
+
+
 class DeadlockError(KernelError):
     """No program can go on; `values` says where each one waits, and for whom."""
 
@@ -191,7 +195,8 @@ class Team:
         """Start the first program and wait for all, on the caller's thread."""
         programs[0].go.release()
         try:
-            self._done.acquire()
+            while not self._done.acquire(timeout=_SIGNALS_S):
+                pass
         except BaseException:
             self._stopped = True
             for program in programs:
