@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
@@ -121,14 +121,17 @@ class Stragglers(Answer):
         return [_sentence(row) for row in rows]
 
 
-def _sentence(row: dict[str, object]) -> str:
-    """What is known of one straggler."""
-    held = float(str(row["held_ns"])) / 1e3
-    alone = f" and holds up the others for {held:,.2f} us" if held else ""
-    return (
-        f"rank {row['rank']} computes {row['slower']:.2f} times as long as the middle rank{alone}; "
-        f"most on {row['engine']} ({row['engine_slower']:.2f} times)"
-    )
+def _sentence(row: dict[str, Any]) -> str:
+    """What is known of one straggler: ratios are null where the middle rank computes nothing."""
+    parts = []
+    if row["slower"] is not None:
+        most = (
+            f", most on {row['engine']} ({row['engine_slower']:.2f} times)" if row["engine_slower"] is not None else ""
+        )
+        parts.append(f"computes {row['slower']:.2f} times as long as the middle rank{most}")
+    if row["held_ns"]:
+        parts.append(f"holds up the others for {row['held_ns'] / 1e3:,.2f} us")
+    return f"rank {row['rank']} " + (" and ".join(parts) or "is a straggler")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,12 @@ def test_a_slowed_rank_is_named_with_what_it_costs(slow: int) -> None:
     assert f"rank {slow} computes 1.50 times" in str(found)
 
 
+def test_a_straggler_is_described_where_no_rank_computes() -> None:
+    fleet = ring(RANKS, {1: 1.5})
+    idle = {rank: fleet[rank].with_tables({"Instruction": fleet[rank].table("Instruction").clear()}) for rank in fleet}
+    assert "rank 1 holds up the others for" in str(Fleet.of(idle).stragglers())
+
+
 def test_two_equally_slow_ranks_hold_up_the_others_but_not_alone() -> None:
     fleet = ring(RANKS, {1: 1.5, 2: 1.5})
     assert fleet.skew().rows["held_ns"][0] == 0
