@@ -59,11 +59,17 @@ def test_a_slowed_rank_is_named_with_what_it_costs(slow: int) -> None:
     assert f"rank {slow} computes 1.50 times" in str(found)
 
 
-def test_a_straggler_that_computes_nothing_is_described_by_what_it_holds_up() -> None:
+def test_a_straggler_is_described_where_only_sync_works() -> None:
     fleet = ring(RANKS, {1: 1.5})
-    idle = fleet[1].with_tables({"Instruction": fleet[1].table("Instruction").clear()})
-    text = str(Fleet.of({**{rank: fleet[rank] for rank in fleet}, 1: idle}).stragglers())
-    assert "rank 1 holds up the others for" in text
+    idle = {
+        rank: fleet[rank].with_tables(
+            {"Instruction": fleet[rank].table("Instruction").with_columns(engine=pl.lit("Sync"))}
+        )
+        for rank in fleet
+    }
+    found = Fleet.of(idle).stragglers()
+    assert found.rows["slower"].to_list() == [None] * RANKS
+    assert "rank 1 holds up the others for" in str(found)
 
 
 def test_two_equally_slow_ranks_hold_up_the_others_but_not_alone() -> None:
