@@ -107,7 +107,7 @@ def test_full_and_pairwise_sweeps(write_kernel: Callable[..., Path], capsys: pyt
         (["scale.py", "--meta", "tiel=1"], "did you mean tile"),
         (["scale.py", "--backend", "trm"], "did you mean trn"),
         (["scale.py", "--backend", "trn"], "--runner-python"),
-        (["scale.py", "--backend", "torch"], "--torch FILE.py:FUNCTION"),
+        pytest.param(["scale.py", "--backend", "torch"], "--torch FILE.py:FUNCTION", marks=pytest.mark.torch),
         (["scale.py", "--scheduler", "tcp://127.0.0.1:1"], "no dask scheduler answers"),
         (["nothing.py"], "no file nothing.py"),
         (["show", "nothing"], "nkilab bench makes one"),
