@@ -67,7 +67,7 @@ def new_set(
     return ResultSet(
         id=ident,
         name=name,
-        made=made.isoformat(timespec="seconds"),
+        made=made.isoformat(timespec="microseconds"),
         command=command,
         fingerprint=fingerprint,
         settings=asdict(settings),
@@ -147,8 +147,8 @@ def read(folder: Path) -> ResultSet:
 
 def log(store: Path) -> list[ResultSet]:
     """Every set of a store, oldest first; a folder that is none is left out."""
-    folders = sorted(path.parent for path in store.glob("[!.]*/set.json"))
-    return [read(folder) for folder in folders]
+    sets = [read(path.parent) for path in store.glob("[!.]*/set.json")]
+    return sorted(sets, key=lambda entry: (entry.made, entry.id))
 
 
 def find(reference: str, store: Path) -> ResultSet:

@@ -99,7 +99,7 @@ def _log(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) 
     if words:
         raise UsageError("bench log takes no further words", values=" ".join(words), fix="nkilab bench show SET")
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("set", "name", "made", "points", "refused", "backend", "commit", "status"):
+    for column in ("set", "name", "made (UTC)", "points", "refused", "backend", "commit", "status"):
         grid.add_column(column)
     sets = log(folder)
     for entry in sets:
@@ -108,7 +108,7 @@ def _log(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) 
         refused = sum(bool(row.refused) for row in entry.rows)
         counts = (str(len(entry.rows)), str(refused))
         grid.add_row(
-            entry.id, entry.name or "–", entry.made, *counts, str(entry.settings["backend"]), commit, entry.status
+            entry.id, entry.name or "–", entry.made[:19], *counts, str(entry.settings["backend"]), commit, entry.status
         )
     heads = ("id", "name", "made", "command", "status", "folder")
     rows = [{**{h: getattr(s, h) for h in heads}, "points": len(s.rows)} for s in sets]
@@ -117,7 +117,7 @@ def _log(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) 
 
 def _show(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) -> Result:  # noqa: ARG001
     results = _found(words, folder)
-    return Result(data=set_data(results), text=(f"{results.id}  {results.made}  {results.command}", *set_text(results)))
+    return Result(data=set_data(results), text=(f"{results.id}  {results.made[:19]} UTC  {results.command}", *set_text(results)))
 
 
 def _export(words: Sequence[str], folder: Path, out: Path | None, *, force: bool) -> Result:
