@@ -117,7 +117,9 @@ def _log(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) 
 
 def _show(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) -> Result:  # noqa: ARG001
     results = _found(words, folder)
-    return Result(data=set_data(results), text=(f"{results.id}  {results.made[:19]} UTC  {results.command}", *set_text(results)))
+    return Result(
+        data=set_data(results), text=(f"{results.id}  {results.made[:19]} UTC  {results.command}", *set_text(results))
+    )
 
 
 def _export(words: Sequence[str], folder: Path, out: Path | None, *, force: bool) -> Result:
