@@ -2,8 +2,9 @@
 
 Iterations are read off the frames: for each code object the enclosing `for` statements (and comprehensions) of a line
 are found once in its source; their plain-name targets are then read from the frame. So any loop counts, whether over
-`range`, `nl.affine_range` or a list; recorded are targets that hold an int. Nothing is recorded where the source
-cannot be read, and for tuple targets.
+`range`, `nl.affine_range` or a list; recorded are targets that hold an int or a register. Nothing is recorded where the
+source cannot be read, and for tuple targets. The loops of the device (`nl.fori_loop`, `nl.while_loop`) stand in the same
+chain: their frame holds the counter; the variable of a `fori_loop` is its body's parameter.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from .errors import OURS
 _PARSING = threading.Lock()  # CPython 3.11's ast.parse fails when two threads are in it (GH-106905)
 _INLINED_COMPREHENSIONS = sys.version_info >= (3, 12)
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+_USERS, _OURS, _DEVICE_LOOP = range(3)
+_LOOP_FUNCTIONS = ("fori_loop", "while_loop")
+_COUNTER, _BODY = "iteration", "body_fun"  # locals of these functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Sources:
     sites: dict[tuple[int, int, int], int] = field(default_factory=dict)
     stacks: dict[tuple[int, int], int] = field(default_factory=dict)
     iterations: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
-    _codes: dict[int, tuple[CodeType, bool]] = field(default_factory=dict)
+    _codes: dict[int, tuple[CodeType, int]] = field(default_factory=dict)
     _places: dict[tuple[int, ...], Place] = field(default_factory=dict)
     _loops: dict[str, tuple[Loop, ...]] = field(default_factory=dict)
 
@@ -70,6 +74,8 @@ class Sources:
                 if up != last:
                     names, last = frames[up].f_locals, up
                 value = names.get(name)
+                if type(value) is not int:
+                    value = getattr(value, "value", None)  # the register of nl.dynamic_range
                 if type(value) is int:
                     row = (site, variable, value, iteration)
                     found = iterations.get(row)
@@ -91,8 +97,8 @@ class Sources:
                 break
             known = codes.get(id(code))
             if known is None:
-                known = codes[id(code)] = (code, code.co_filename.startswith(OURS))
-            if not known[1]:
+                known = codes[id(code)] = (code, _kind(code))
+            if known[1] != _OURS:
                 frames.append(frame)
                 key.append(id(code))
                 key.append(frame.f_lasti)
@@ -113,6 +119,10 @@ class Sources:
         loops: list[tuple[int, int, str, int]] = []
         for up in range(len(frames) - 1, -1, -1):
             code, line = frames[up].f_code, frames[up].f_lineno
+            if self._codes[id(code)][1] == _DEVICE_LOOP:
+                name = _COUNTER if code.co_name == "while_loop" else _parameter(frames[up].f_locals.get(_BODY))
+                loops.append((up, site, _COUNTER, self.variables.setdefault(name, len(self.variables))))
+                continue
             if code.co_name not in _COMPREHENSIONS:
                 site = self.site(code, line)
                 stack = self.stacks.setdefault((site, stack), len(self.stacks))
@@ -143,6 +153,19 @@ class Sources:
             and (_INLINED_COMPREHENSIONS or loop.comprehension == inside)
             and loop.first >= code.co_firstlineno
         ]
+
+
+def _kind(code: CodeType) -> int:
+    if not code.co_filename.startswith(OURS):
+        return _USERS
+    return _DEVICE_LOOP if code.co_name in _LOOP_FUNCTIONS else _OURS
+
+
+def _parameter(body: object) -> str:
+    """Name of the first parameter of a loop's body, where it is a Python function."""
+    code = getattr(body, "__code__", None)
+    first: int = getattr(body, "__self__", None) is not None
+    return code.co_varnames[first] if isinstance(code, CodeType) and first < code.co_argcount else _COUNTER
 
 
 def _loops_of(file: str) -> tuple[Loop, ...]:

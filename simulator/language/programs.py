@@ -101,15 +101,16 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any
             source="nki.language.fori_loop",
         )
     register = current().sim.nki == "0.6" or any(isinstance(bound, VirtualRegister) for bound in (lower, upper))
-    for value in range(value_of(lower), value_of(upper), step):
-        body_fun(VirtualRegister(value, frozen=True) if register else NkiScalar(value))
+    for iteration in range(value_of(lower), value_of(upper), step):
+        body_fun(VirtualRegister(iteration, frozen=True) if register else NkiScalar(iteration))
 
 
 def while_loop(init: Any, body_fun: Callable[[Any], Any]) -> None:
     """Run `body_fun(condition)` while the condition is not 0; the body returns the next condition."""
-    condition = init
+    condition, iteration = init, 0
     while value_of(condition) != 0:
         condition = body_fun(condition)
+        iteration += 1
 
 
 @contextmanager

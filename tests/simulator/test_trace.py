@@ -123,15 +123,56 @@ def test_iterations_of_comprehensions_while_loops_and_lists(simulate):
             nisa.memset(tiles[0], n)
 
     trace = simulate(kernel, np.ones((128, 2), np.float32)).trace
-    columns, names = trace.columns(), trace.names
-    rows = columns["instructions"]["iteration"]
-    named = [
-        None
-        if r < 0
-        else (names["variable"][columns["iterations"]["variable"][r]], int(columns["iterations"]["value"][r]))
-        for r in rows
-    ]
-    assert named == [("j", 0), ("j", 1), None, None, ("n", 7), ("n", 9)]
+    assert iterations(trace) == [["j 0"], ["j 1"], [], [], ["n 7"], ["n 9"]]
+
+
+def iterations(trace) -> list[list[str]]:
+    """For each instruction the loops around it with their values, outermost first."""
+    table, names = trace.columns()["iterations"], trace.names["variable"]
+
+    def chain(row: int) -> list[str]:
+        return (
+            [] if row < 0 else [*chain(table["parent"][row]), f"{names[table['variable'][row]]} {table['value'][row]}"]
+        )
+
+    return [chain(row) for row in trace.columns()["instructions"]["iteration"]]
+
+
+def test_the_loops_of_the_device_are_iterations_too(simulate, line_of):
+    def kernel(x):
+        tile, left = nl.load(x), nl.full((1, 1), 2, nl.int32)
+
+        def inner(column):
+            for twice in range(2):
+                nisa.memset(tile, twice)
+
+        def counted(condition):
+            nisa.tensor_scalar(left, left, nl.subtract, 1)
+            nisa.register_load(condition, left)
+            return condition
+
+        for outer in range(2):
+            nl.fori_loop(0, 4, inner, step=2)  # fori
+        nl.while_loop(nisa.register_alloc(2), counted)
+
+    trace = simulate(kernel, np.ones((128, 2), np.float32)).trace
+    expected = [[f"outer {o}", f"column {c}", f"twice {t}"] for o in range(2) for c in (0, 2) for t in range(2)]
+    assert [each for each in iterations(trace) if len(each) == 3] == expected
+    assert iterations(trace)[-4:] == [["iteration 0"], ["iteration 0"], ["iteration 1"], ["iteration 1"]]
+    columns = trace.columns()
+    row = trace.names["variable"].index("column")
+    site = columns["iterations"]["site"][columns["iterations"]["variable"] == row][0]
+    assert columns["sites"]["line"][site] == line_of(kernel, "fori")
+
+
+@pytest.mark.filterwarnings("ignore:nl.dynamic_range")
+def test_a_dynamic_range_of_older_kernels_is_a_loop_too(simulate):
+    def kernel(x):
+        tile = nl.load(x)
+        for i in nl.dynamic_range(2):
+            nisa.memset(tile, 1.0)
+
+    assert iterations(simulate(kernel, np.ones((128, 2), np.float32), nki="0.6").trace) == [[], ["i 0"], ["i 1"]]
 
 
 def test_tensors_know_their_kind_bytes_and_line(trace):
