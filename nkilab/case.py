@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -26,8 +27,10 @@ class Case:
         kernel: the kernel, a function under `nki.jit`.
         inputs: `inputs(axes, rng)` gives the kernel's positional arguments, arrays in HBM.
         reference: takes the inputs and gives what the kernel returns, in NumPy, and writes into what the kernel
-            writes into; None where there is none.
-        axes: sizes and types by name with their defaults, for example `{"m": 1024, "dtype": "bfloat16"}`.
+            writes into; None where there is none. For an input that differs between ranks it takes the list of them,
+            and it returns `nkilab.per_rank([…])` where the ranks return different results.
+        axes: sizes and types by name with their defaults, for example `{"m": 1024, "dtype": "bfloat16"}`. The axis
+            `ranks` says on how many devices the case runs: `inputs` then gives `nkilab.per_rank([…])` for what differs.
         meta: keyword arguments of the kernel only, such as block sizes.
         flops: `flops(axes)` gives the useful floating-point operations, for a share of the peak; None where unknown.
         mutates: parameters that the kernel is meant to write in place.
@@ -106,8 +109,8 @@ class Case:
         """
         if self.reference is None:
             raise UsageError(f"case {self.name} has no reference", fix="pass reference= to Case")
-        copies = tuple(item.copy() if isinstance(item, np.ndarray) else item for item in inputs)
-        return self.reference(*copies), copies
+        copies = tuple(_each_rank(_copied, item) for item in inputs)
+        return self.reference(*(_listed(item) for item in copies)), copies
 
     def written(self, inputs: Sequence[Any] | None) -> tuple[Any, ...]:
         """Those of `inputs` that the kernel is meant to write; () where they cannot be seen."""
@@ -128,6 +131,11 @@ class Case:
             return 0.0, 0.0
         length = int(self.axes[self.reduction]) if self.reduction else 1
         return rounding(dtype), 2 * length * rounding(np.dtype(np.float32))
+
+    @property
+    def ranks(self) -> int:
+        """Devices that the case runs on: its axis `ranks`, else 1."""
+        return int(self.axes.get("ranks", 1))
 
     @property
     def useful_flops(self) -> int | None:
@@ -162,6 +170,46 @@ def compare(case: Case, outputs: Any, expected: Any) -> Comparison:
     if not results:
         return Comparison(False, math.nan, 0.0, 0.0, "the kernel returns nothing to compare")
     return min(results, key=lambda result: (result.passed, -result.max_error))
+
+
+def compare_ranks(
+    case: Case, outputs: Sequence[Any], inputs: Sequence[Any], expected: Any, after: Sequence[Any]
+) -> Comparison:
+    """Compare what the kernel returned on each rank, and wrote into `inputs`, with the reference's; the worst is reported."""
+    results = [
+        compare(
+            case,
+            (own, [_of_rank(item, rank) for item in case.written(inputs)]),
+            (_of_rank(expected, rank), [_of_rank(item, rank) for item in case.written(after)]),
+        )
+        for rank, own in enumerate(outputs)
+    ]
+    rank, worst = min(enumerate(results), key=lambda pair: (pair[1].passed, -pair[1].max_error))
+    if worst.passed or len(results) == 1:
+        return worst
+    return replace(worst, message=f"rank {rank}: {worst.message}")
+
+
+def _per_rank(value: Any) -> bool:
+    """Whether a value is what `nkilab.per_rank` makes, without loading the simulator."""
+    simulator = sys.modules.get("nkilab.simulator")
+    return simulator is not None and isinstance(value, simulator.PerRank)
+
+
+def _each_rank(function: Callable[[Any], Any], value: Any) -> Any:
+    return replace(value, values=tuple(map(function, value.values))) if _per_rank(value) else function(value)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _listed(value: Any) -> Any:
+    return list(value.values) if _per_rank(value) else value
+
+
+def _of_rank(value: Any, rank: int) -> Any:
+    return value.values[rank] if _per_rank(value) else value
 
 
 def _compare_leaf(case: Case, ours: Any, theirs: Any) -> Comparison:

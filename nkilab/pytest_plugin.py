@@ -94,18 +94,14 @@ def case(request: pytest.FixtureRequest) -> Tested:
     given = getattr(request, "param", None)
     if given is None:
         pytest.fail("there are no CASES in this module, and no @pytest.mark.nki_cases(path)", pytrace=False)
-    from nkilab.case import compare
     from nkilab.errors import NkilabError
+    from nkilab.simulation import simulate_case
     from nkilab.simulator import Sim
 
-    sim = Sim(on_finding="raise")
-    inputs = given.arguments(sim.seed)
-    expected = given.expected(inputs) if given.reference is not None else None
     try:
-        run = nkilab.simulate(given.kernel, *inputs, sim=sim, mutates=given.mutates, **given.meta)
+        run, comparison = simulate_case(given, Sim(on_finding="raise"))
     except NkilabError as error:
         pytest.fail(str(error), pytrace=False)
-    comparison = compare(given, run.outputs, expected) if given.reference is not None else None
     if comparison is not None and not comparison.passed:
         pytest.fail(f"{given.name} differs from its reference: {comparison.message or comparison}", pytrace=False)
     return Tested(given, run, comparison)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nkilab import clock
-from nkilab.case import Case
+from nkilab.case import Case, Comparison, compare_ranks
 from nkilab.discover import case_named, kernel_named
 from nkilab.errors import UsageError
 from nkilab.hardware import Hardware
@@ -51,9 +51,33 @@ def simulate(
         if args:
             raise UsageError(f"case {kernel.name} brings its own inputs", fix="simulate its kernel: case.kernel")
         mutates = (*kernel.mutates, *mutates)
+        sim = replace(sim, ranks=kernel.ranks) if sim.ranks == 1 else sim
         args, kwargs, kernel = kernel.arguments(sim.seed), {**kernel.meta, **kwargs}, kernel.kernel
     execution = execute(kernel, args, kwargs, sim, mutates=mutates)
     return _join(getattr(kernel, "__name__", "kernel"), execution)
+
+
+def simulate_case(case: Case, sim: Sim) -> tuple[Run, Comparison | None]:
+    """Simulate a case and compare what it returns and writes, on every rank, with the reference.
+
+    Args:
+        case: the case; its axis `ranks` counts where `sim` has one rank.
+        sim: the options.
+
+    Returns:
+        The run, and the comparison: None without a reference or without values.
+
+    Raises:
+        KernelError, FindingsError, UsageError: as `simulate`.
+    """
+    sim = replace(sim, ranks=case.ranks) if sim.ranks == 1 else sim
+    inputs = case.arguments(sim.seed)
+    wanted = case.reference is not None and sim.values
+    expected, after = case.run_reference(inputs) if wanted else (None, ())
+    run = simulate(case.kernel, *inputs, sim=sim, mutates=case.mutates, **case.meta)
+    if not wanted:
+        return run, None
+    return run, compare_ranks(case, [each.outputs for each in run.ranks], inputs, expected, after)
 
 
 def _join(kernel: str, execution: Execution) -> Run:

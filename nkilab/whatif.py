@@ -31,6 +31,7 @@ def ladder(kernel: Callable[..., Any] | Case, *args: Any, sim: Sim | None = None
         if args:
             raise UsageError(f"case {kernel.name} brings its own inputs", fix="give its kernel: case.kernel")
         mutates = tuple(kernel.mutates)
+        sim = replace(sim, ranks=kernel.ranks) if sim.ranks == 1 else sim
         args, kwargs, kernel = kernel.arguments(sim.seed), {**kernel.meta, **kwargs}, kernel.kernel
     trace = execute(kernel, args, kwargs, sim, mutates=mutates).trace
     if sim.hardware is None:

@@ -3,7 +3,7 @@
 `execute(kernel, (a, b), {}, Sim(target="trn2"))` gives an Execution: `.outputs`, `.findings`, `.trace.columns()`.
 """
 
-from .arguments import per_rank
+from .arguments import PerRank, per_rank
 from .deprecated import NkilabDeprecationWarning
 from .errors import FindingsError, KernelError, NkiValidationError, UnsupportedError
 from .execute import Execution, execute
@@ -22,6 +22,7 @@ __all__ = [
     "KernelError",
     "NkiValidationError",
     "NkilabDeprecationWarning",
+    "PerRank",
     "Sim",
     "Trace",
     "UnsupportedError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,7 @@ class Input:
 class Arguments:
     """The arguments of one rank: makes the tensors, and brings results and updates back.
 
-    An array that all ranks get is a tensor of each; the caller's array takes the updates of rank 0.
+    An array that all ranks get is a tensor of each.
     """
 
     context: Context
@@ -152,25 +152,50 @@ class Arguments:
             )
         return stored_array(value, values=self.context.values)
 
-    def update(self, done: set[int]) -> None:
-        """Copy what the kernel wrote into its inputs to the caller's arrays, but for those in `done` (by id)."""
-        for entry in self.inputs:
-            if not entry.tensor.storage.guard or not self.context.values or id(entry.given) in done:
-                continue
-            done.add(id(entry.given))
-            array = stored_array(entry.tensor, values=True)
-            if is_torch(entry.given):
-                from .torch_arrays import write_back
 
-                write_back(entry.given, array)
-            elif entry.given.flags.writeable:
-                entry.given[...] = array.astype(entry.given.dtype, copy=False)
-            else:
-                raise UsageError(
-                    f"the kernel writes into its argument {entry.name}, which is a read-only array",
-                    rule="inputs that a kernel writes are updated in place",
-                    fix=f"pass {entry.name}.copy()",
-                )
+def update(ranks: Sequence[Arguments]) -> None:
+    """Copy what the kernel wrote into its inputs to the caller's arrays; an array that several ranks got takes it once.
+
+    Raises:
+        UsageError: an array is read-only, or the ranks leave different values in an array that they share.
+    """
+    holders: dict[int, dict[int, Input]] = {}
+    for arguments in ranks:
+        for entry in arguments.inputs:
+            holders.setdefault(id(entry.given), {})[arguments.rank] = entry
+    written = [entries for entries in holders.values() if any(e.tensor.storage.guard for e in entries.values())]
+    for entry, array in [_agreed(entries) for entries in written]:
+        _write_back(entry, array)
+
+
+def _agreed(entries: Mapping[int, Input]) -> tuple[Input, np.ndarray]:
+    """One caller's array as all ranks that got it have left it."""
+    (first, entry), *others = entries.items()
+    array = stored_array(entry.tensor, values=True)
+    for rank, other in others:
+        if stored_array(other.tensor, values=True).tobytes() != array.tobytes():
+            raise UsageError(
+                f"the ranks leave different values in the argument {entry.name}, which is one array for all of them",
+                values=f"rank {first} and rank {rank} differ",
+                rule="an array that a kernel updates in place takes one result",
+                fix=f"give each rank its own: nkilab.per_rank([{entry.name}.copy() for _ in range(ranks)])",
+            )
+    return entry, array
+
+
+def _write_back(entry: Input, array: np.ndarray) -> None:
+    if is_torch(entry.given):
+        from .torch_arrays import write_back
+
+        write_back(entry.given, array)
+    elif entry.given.flags.writeable:
+        entry.given[...] = array.astype(entry.given.dtype, copy=False)
+    else:
+        raise UsageError(
+            f"the kernel writes into its argument {entry.name}, which is a read-only array",
+            rule="inputs that a kernel writes are updated in place",
+            fix=f"pass {entry.name}.copy()",
+        )
 
 
 def stored_array(tensor: NkiTensor, *, values: bool) -> np.ndarray:

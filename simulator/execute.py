@@ -10,7 +10,7 @@ from typing import Any
 from nkilab.errors import UsageError
 from nkilab.hardware import Hardware
 
-from .arguments import Arguments, copied
+from .arguments import Arguments, copied, update
 from .binding import check_shapes, prepared
 from .context import CURRENT, Context
 from .errors import FindingsError, KernelError, trimmed
@@ -158,9 +158,8 @@ def _run(
         check_returned(kernel, [returned[arguments.rank, core] for core in range(kernel.lnc)])
         check_input_writes(arguments.context, result, arguments)
         check_outputs(arguments.context, result, output, arguments, kernel.definition)
-    updated: set[int] = set()
-    for arguments in ranks:
-        arguments.update(updated)
+    if first.values:
+        update(ranks)
     findings = gathered(contexts, races)
     if findings and first.sim.on_finding == "raise":
         raise FindingsError(findings)

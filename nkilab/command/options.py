@@ -36,6 +36,10 @@ Hardware = Annotated[
 ]
 Axis = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set one axis of the case.")]
 Meta = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set one keyword argument of the kernel.")]
+Ranks = Annotated[
+    int | None, typer.Option(metavar="N", help="Simulated devices, for nki.collectives; 1, or what the case says.")
+]
+Lnc = Annotated[int | None, typer.Option(metavar="1|2", help="Cores of the logical NeuronCore, as in kernel[2].")]
 Seed = Annotated[int, typer.Option(help="Start of the random inputs.")]
 Nki = Annotated[str, typer.Option(help="Release of the NKI API: 0.6 or 0.7.")]
 Out = Annotated[Path | None, typer.Option(help="Where to write; a new name in ./nkilab-out/ where not given.")]

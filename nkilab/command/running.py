@@ -15,7 +15,7 @@ import numpy as np
 
 import nkilab
 from nkilab.arrays import from_text
-from nkilab.case import Case, Comparison, compare
+from nkilab.case import Case, Comparison
 from nkilab.command import options
 from nkilab.command.result import console
 from nkilab.errors import Location, NkilabError, UsageError
@@ -59,32 +59,73 @@ def run_case(case: Case, sim: Sim) -> tuple[Run, Comparison | None]:
         KernelRaisedError: the kernel's own code raised.
         KernelError: an instruction cannot execute.
     """
-    inputs = case.arguments(sim.seed)
-    wanted = case.reference is not None and sim.values
-    expected, after = case.run_reference(inputs) if wanted else (None, None)
+    from nkilab.simulation import simulate_case
+
     with working(f"simulating {case.name}"), kernel_errors(case.name):
-        run = nkilab.simulate(case.kernel, *inputs, sim=sim, mutates=case.mutates, **case.meta)
-    if not wanted:
-        return run, None
-    return run, compare(case, (run.outputs, case.written(inputs)), (expected, case.written(after)))
+        return simulate_case(case, sim)
 
 
-def run_kernel(kernel: Callable[..., Any], sim: Sim, words: Sequence[str] | None, meta: Sequence[str] | None) -> Run:
-    """Simulate a kernel with the arguments of `--arg` and `--meta`. Raises like `run_case`, and UsageError."""
+def run_kernel(kernel: Callable[..., Any], sim: Sim, given: dict[str, Any]) -> Run:
+    """Simulate a kernel with its arguments by name. Raises like `run_case`, and UsageError."""
     name = getattr(kernel, "__name__", "kernel")
-    given = arguments(kernel, words, sim.seed)
     with working(f"simulating {name}"), kernel_errors(name):
-        return nkilab.simulate(kernel, sim=sim, **given, **options.pairs("--meta", meta))
+        return nkilab.simulate(kernel, sim=sim, **given)
 
 
-def arguments(kernel: Callable[..., Any], words: Sequence[str] | None, seed: int) -> dict[str, Any]:
-    """The kernel's arguments from `--arg NAME=VALUE` words.
+def on_cores(kernel: Callable[..., Any], lnc: int | None) -> Callable[..., Any]:
+    """The kernel on `lnc` cores; as it is where `lnc` is None.
 
     Raises:
-        UsageError: a name that is no parameter, or a parameter without default that has no word.
+        UsageError: neither 1 nor 2.
     """
-    rng = np.random.default_rng(seed)
-    given = {name: from_text(text, rng) for name, text in options.texts("--arg", words).items()}
+    if lnc is None:
+        return kernel
+    from nkilab.simulator.jit import as_kernel
+
+    if lnc not in (1, 2):
+        raise UsageError(f"--lnc {lnc}", rule="a logical NeuronCore has 1 or 2 cores")
+    return as_kernel(kernel)[lnc]
+
+
+def bound(case: Case, axis: Sequence[str] | None, ranks: int | None, lnc: int | None) -> Case:
+    """The case with the axes of `--axis`, on `--ranks` devices (its axis `ranks`, where it has one) of `--lnc` cores.
+
+    Raises:
+        UsageError: an axis that the case does not have, or numbers that cannot be.
+    """
+    axes = options.pairs("--axis", axis)
+    if ranks is not None and "ranks" in case.axes:
+        axes |= {"ranks": positive("--ranks", ranks)}
+    case = case.bind(**axes)
+    positive("--axis ranks", case.ranks)
+    return replace(case, kernel=on_cores(case.kernel, lnc), name=case.name)
+
+
+def positive(option: str, number: int | None) -> int:
+    """A number of devices, 1 where it is left out. Raises UsageError below 1."""
+    if number is not None and number < 1:
+        raise UsageError(f"{option} {number}", rule="at least one device")
+    return number or 1
+
+
+def arguments(
+    kernel: Callable[..., Any], words: Sequence[str] | None, sim: Sim, each: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The kernel's arguments from `--arg NAME=VALUE` words; those that `each` names are other ones on every rank.
+
+    Raises:
+        UsageError: a name that is no parameter, a parameter without default that has no word, or `each` for one rank,
+            for a name that is not given, or for what is no array.
+    """
+    rng = np.random.default_rng(sim.seed)
+    texts = options.texts("--arg", words)
+    given = {name: from_text(text, rng) for name, text in texts.items()}
+    for name in each or ():
+        if name not in given:
+            raise UsageError(f"--per-rank {name}: there is no --arg of that name", fix=fix_for(name, given))
+        if sim.ranks == 1 or not isinstance(given[name], np.ndarray):
+            raise UsageError(f"--per-rank {name}", rule="for an array, with --ranks of at least 2")
+        given[name] = nkilab.per_rank([given[name], *(from_text(texts[name], rng) for _ in range(1, sim.ranks))])
     parameters = inspect.signature(kernel).parameters
     for name in given:
         if name not in parameters:

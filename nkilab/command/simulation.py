@@ -15,7 +15,7 @@ from rich.text import Text
 from nkilab.command import options
 from nkilab.command.files import place, show
 from nkilab.command.result import Result
-from nkilab.command.running import arguments, run_case, run_kernel, sim_of, status_of
+from nkilab.command.running import arguments, bound, on_cores, positive, run_case, run_kernel, sim_of, status_of
 from nkilab.errors import NkilabError, UsageError
 from nkilab.suggest import fix_for
 
@@ -32,9 +32,15 @@ def sim(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="An argument: bf16[2048,2048] for a random array, or a number."),
     ] = None,
+    per_rank: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --ranks: the array of this --arg is another one on every rank."),
+    ] = None,
     axis: options.Axis = None,
     meta: options.Meta = None,
     target: options.Target = None,
+    ranks: options.Ranks = None,
+    lnc: options.Lnc = None,
     change: options.Set = None,
     hardware: options.Hardware = None,
     ladder: Annotated[bool, typer.Option("--ladder", help="Tell which resource bounds: one free at a time.")] = False,
@@ -56,21 +62,30 @@ def sim(
     nkilab sim kernels/matmul.py:matmul_tiled
     nkilab sim kernels/matmul.py:matmul_tiled --axis m=2048 --axis dtype=float32
     nkilab sim my_kernel.py:add --arg a=bf16[128,512] --arg b=bf16[128,512] --target trn3
+    nkilab sim my_kernel.py:shared --arg x=bf16[128,512] --ranks 4 --per-rank x --lnc 2
     nkilab sim kernels/matmul.py:matmul_blocked --set hbm.gbps=1000 --no-values --open
     nkilab sim kernels/matmul.py:matmul_blocked --hardware my.toml --ladder
     """
+    from nkilab import whatif
     from nkilab.discover import case_named, kernel_named
 
-    given = sim_of(target, change, hardware, values=values, precise=precise, seed=seed, nki=nki)
+    given = sim_of(
+        target, change, hardware, values=values, precise=precise, seed=seed, nki=nki, ranks=positive("--ranks", ranks)
+    )
     case, comparison = (None if arg else case_named(kernel)), None
     if case is not None:
-        case = case.bind(**options.pairs("--axis", axis)).with_meta(**options.pairs("--meta", meta))
+        if per_rank:
+            raise UsageError("--per-rank belongs to --arg", fix="a case's inputs return nkilab.per_rank([…])")
+        case = bound(case, axis, ranks, lnc).with_meta(**options.pairs("--meta", meta))
         run, comparison = run_case(case, given)
+        steps = whatif.ladder(case, sim=given) if ladder else None
     elif axis:
         raise UsageError("--axis belongs to a case", values=f"{kernel} has no case of its name or --arg is given")
     else:
-        run = run_kernel(kernel_named(kernel), given, arg, meta)
-    steps = _ladder(case or kernel_named(kernel), given, arg, meta) if ladder else None
+        function = on_cores(kernel_named(kernel), lnc)
+        words = arguments(function, arg, given, per_rank) | options.pairs("--meta", meta)
+        run = run_kernel(function, given, words)
+        steps = whatif.ladder(function, sim=given, **words) if ladder else None
     folder = run.save(place(out, run.kernel, force=force), force=force)
     page = _page(run, folder, force=force, wanted=report or open_)
     if open_ and page:
@@ -99,6 +114,8 @@ def check(
     *,
     axis: options.Axis = None,
     target: options.Target = None,
+    ranks: options.Ranks = None,
+    lnc: options.Lnc = None,
     seed: options.Seed = 0,
     nki: options.Nki = "0.7",
 ) -> Result:
@@ -110,8 +127,8 @@ def check(
     nkilab check kernels/matmul.py
     nkilab check kernels/matmul.py:matmul_tiled --axis k=512 --target trn1
     """
-    given = sim_of(target, seed=seed, nki=nki)
-    cases = [case.bind(**options.pairs("--axis", axis)) for case in _chosen(file)]
+    given = sim_of(target, seed=seed, nki=nki, ranks=positive("--ranks", ranks))
+    cases = [bound(case, axis, ranks, lnc) for case in _chosen(file)]
     rows = [_checked(case, given) for case in cases]
     notes = [f"{row['case']}: {row['message']}" for row in rows if row["message"]]
     return Result(
@@ -130,6 +147,7 @@ def run_data(run: Run) -> dict[str, Any]:
         "kernel": run.kernel,
         "target": run.sim.target,
         "nki": run.sim.nki,
+        "ranks": run.sim.ranks,
         "modelled": True,
         "body_us": run.body_us,
         "body_range_us": run.body_range_us,
@@ -144,26 +162,15 @@ def run_text(run: Run, comparison: Comparison | None) -> tuple[RenderableType, .
     """A run's times, comparison and findings as lines of text."""
     low, high = run.body_range_us
     shares = ", ".join(f"{share:.0%} {name}" for name, share in run.confidence.items())
+    devices = f" on each of {run.sim.ranks} devices" if run.sim.ranks > 1 else ""
     lines = [
-        f"{run.kernel} on {run.sim.target}: modelled {run.body_us:.2f} us ({low:.2f} to {high:.2f})",
+        f"{run.kernel} on {run.sim.target}{devices}: modelled {run.body_us:.2f} us ({low:.2f} to {high:.2f})",
         f"with launch and completion: {run.total_us:.2f} us",
         f"engine time by how well its cost is known: {shares}",
     ]
     if comparison:
         lines.append(_compared(comparison))
     return (*lines, *(str(finding) for finding in run.findings))
-
-
-def _ladder(
-    kernel: Case | Callable[..., Any], given: Any, words: Sequence[str] | None, meta: Sequence[str] | None
-) -> Ladder:
-    """The ladder of a case, or of a kernel with the arguments of `--arg` and `--meta`."""
-    from nkilab.case import Case
-    from nkilab.whatif import ladder
-
-    if isinstance(kernel, Case):
-        return ladder(kernel, sim=given)
-    return ladder(kernel, sim=given, **arguments(kernel, words, given.seed), **options.pairs("--meta", meta))
 
 
 def _ladder_text(found: Ladder | None) -> tuple[RenderableType, ...]:

@@ -539,3 +539,28 @@ def test_without_values_ranks_run_too(arrays):
 def test_per_rank_has_a_value_for_each_rank(arrays):
     with pytest.raises(UsageError, match="4 values for 2 ranks"):
         run(ring_all_reduce, arrays, ranks=2)
+
+
+def test_an_array_of_all_ranks_takes_what_they_all_leave_in_it(arrays):
+    def kernel(total, x):
+        received = hbm(x.shape, x)
+        ncc.all_reduce([copied(x)], [received], ncc.ReplicaGroup(ALL), nl.add)
+        nisa.dma_copy(total, received)
+
+    total = np.zeros((8, 16), np.float32)
+    execute(kernel, (total, per_rank(arrays)), {}, Sim(ranks=RANKS), mutates=("total",))
+    assert (total == np.add.reduce(arrays)).all()
+
+
+def test_ranks_that_leave_different_values_in_one_array_are_told(arrays):
+    def kernel(cache, x):
+        nisa.dma_copy(cache, x)
+
+    cache = np.zeros((8, 16), np.float32)
+    with pytest.raises(UsageError, match=r"different values in the argument cache") as caught:
+        execute(kernel, (cache, per_rank(arrays)), {}, Sim(ranks=RANKS), mutates=("cache",))
+    assert "per_rank" in caught.value.fix
+    assert not cache.any()
+    own = [np.zeros((8, 16), np.float32) for _ in range(RANKS)]
+    execute(kernel, (per_rank(own), per_rank(arrays)), {}, Sim(ranks=RANKS), mutates=("cache",))
+    assert all((mine == x).all() for mine, x in zip(own, arrays, strict=True))

@@ -151,7 +151,7 @@ def test_the_loops_of_the_device_are_iterations_too(simulate, line_of):
             nisa.register_load(condition, left)
             return condition
 
-        for outer in range(2):
+        for outer in range(2):  # noqa: B007 (recorded by its name)
             nl.fori_loop(0, 4, inner, step=2)  # fori
         nl.while_loop(nisa.register_alloc(2), counted)
 
@@ -169,7 +169,7 @@ def test_the_loops_of_the_device_are_iterations_too(simulate, line_of):
 def test_a_dynamic_range_of_older_kernels_is_a_loop_too(simulate):
     def kernel(x):
         tile = nl.load(x)
-        for i in nl.dynamic_range(2):
+        for i in nl.dynamic_range(2):  # noqa: B007 (recorded by its name)
             nisa.memset(tile, 1.0)
 
     assert iterations(simulate(kernel, np.ones((128, 2), np.float32), nki="0.6").trace) == [[], ["i 0"], ["i 1"]]
