@@ -68,6 +68,11 @@ CODES: Mapping[str, FindingCode] = MappingProxyType(
             "part of an output was never written",
             "write every element of the returned tensor, or allocate it in its true shape",
         ),
+        "not-in-hardware": FindingCode(
+            "error",
+            "the kernel uses an operator that simulates and does not compile for a device",
+            "replace nl.divide by nl.multiply(x, nl.reciprocal(y)), and remainders by a rounded quotient",
+        ),
         "untested-operation": FindingCode(
             "warning",
             "the kernel uses an operation whose values are not confirmed against the documentation",

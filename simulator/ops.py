@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from difflib import get_close_matches
 from typing import Any
 
+from .context import current
 from .errors import KernelError
 from .values.activation import FUNCTIONS
 from .values.alu import OPS
@@ -20,6 +22,12 @@ _ALIASES = {
     "conjugate": "copy",
     "positive": "copy",
     "all": "logical_and",
+    "remainder": "mod",
+}
+_NOT_IN_HARDWARE = {
+    "divide": "multiply by nl.reciprocal(y)",
+    "mod": "subtract the rounded quotient times the divisor (a cast to int32 rounds to nearest even)",
+    "fmod": "subtract the rounded quotient times the divisor (a cast to int32 rounds to nearest even)",
 }
 
 
@@ -36,6 +44,17 @@ class Op:
         return f"nl.{self.__name__}"
 
 
+def note_missing_in_hardware(name: str | None) -> None:
+    """Report division and remainders: they have values here, and fail when compiled for a device.
+
+    Source: NKI 0.3.0 and 0.4.0 release notes, Known Issues; none of them is in the table of ALU operators.
+    """
+    if name in _NOT_IN_HARDWARE:
+        context = current()
+        site = context.sources.place(inspect.currentframe(), []).site
+        context.report("not-in-hardware", f"nl.{name}: no engine has it; {_NOT_IN_HARDWARE[name]}", site, name)
+
+
 def op_name(op: Any, parameter: str = "op") -> str | None:
     """Name of an operator given as `nl.add`, as a NumPy function of the same name, or as a string; None stays None.
 
@@ -47,6 +66,8 @@ def op_name(op: Any, parameter: str = "op") -> str | None:
     name = op if isinstance(op, str) else getattr(op, "__name__", None)
     found = _ALIASES.get(name, name) if isinstance(name, str) else None
     if found in OPS or found in FUNCTIONS or found == "average":
+        if not isinstance(op, str):  # names are what nki.language itself passes on
+            note_missing_in_hardware(found)
         return found
     near = get_close_matches(str(name), [*OPS, *FUNCTIONS], n=1)
     raise KernelError(

@@ -99,7 +99,7 @@ def alu_ops(*options: str, arithmetic: bool = False, binary: bool = False, reduc
                 )
             if binary and op.arity != 2:
                 check.fail("argument", f"{option}=nl.{name} is unary", rule="binary operators only", source=_ALU)
-            if reducing and op.identity is None:
+            if reducing and not op.documented_reduction:
                 check.fail(
                     "argument", f"{option}=nl.{name} cannot reduce", rule="a legal reduction operator", source=_ALU
                 )
@@ -114,6 +114,26 @@ def alu_ops(*options: str, arithmetic: bool = False, binary: bool = False, reduc
             )
         if "bitvec" in kinds:
             integers_only(check)
+
+    return rule
+
+
+def unary_operand(option: str, operand: str) -> Rule:
+    """A binary operator has its operand; a unary one has None or 0."""
+
+    def rule(check: Check) -> None:
+        name, given = check.option(option), check[operand]
+        op = alu.OPS.get(name)
+        if op is None or op.kind == "bypass":
+            return
+        if op.arity == 2 and given is None:
+            check.fail("argument", f"{option}=nl.{name} without {operand}", rule="a binary operator needs its operand")
+        if op.arity == 1 and given is not None and (isinstance(given, NkiTensor) or given != 0):
+            check.fail(
+                "argument",
+                f"{option}=nl.{name} with {operand}={given!r}",
+                rule=f"{operand} is None or 0 with a unary operator",
+            )
 
     return rule
 
@@ -178,6 +198,23 @@ def exactly(name: str, count: int) -> Rule:
                 f"{name} has {tile.layout.per_partition} elements per partition",
                 rule=f"exactly {count} elements",
             )
+
+    return rule
+
+
+def free_dims(most: int, *names: str) -> Rule:
+    """Tiles have at most this many free dimensions of more than one element."""
+
+    def rule(check: Check) -> None:
+        for name in names:
+            tile = check[name]
+            if isinstance(tile, NkiTensor) and sum(n > 1 for n in tile.shape[1:]) > most:
+                check.fail(
+                    "limit",
+                    f"{name} has {tile.ndim - 1} free dimensions",
+                    rule=f"{name} has at most {most}: a tile of up to {most + 1} dimensions",
+                    fix="reshape it, or call the instruction for each slice",
+                )
 
     return rule
 

@@ -30,12 +30,16 @@ def _priority(check: Check) -> None:
         check.fail("argument", f"priority={priority}", rule="0 to 3, on trn3 only", fix="leave priority out")
 
 
+def _hardware_dge(check: Check) -> None:
+    if check.generation < 3:
+        check.fail("target", "dge_mode=hwdge is not on trn1", rule="needs trn2 or newer")
+
+
 def _queue(check: Check) -> None:
     """Which engine triggers the transfer: hardware descriptors on Sync or Scalar, software ones on GpSimd."""
     mode, engine = check.option("dge_mode"), check.option("engine")
     if mode == dge.hwdge:
-        if check.generation < 3:
-            check.fail("target", "dge_mode=hwdge is not on trn1", rule="needs trn2 or newer")
+        _hardware_dge(check)
         if check["dst"].dtype != check["src"].dtype:
             check.fail(
                 "dtype",
@@ -150,6 +154,8 @@ def _transpose_limits(check: Check) -> None:
     if mode not in allowed:
         names = " or ".join(f"dge_mode.{m.name}" for m in allowed)
         check.fail("argument", f"dge_mode.{mode.name}", rule=f"{names} for this source")
+    if mode == dge.hwdge:
+        _hardware_dge(check)
     if mode == dge.hwdge or indirect:
         _two_byte(check)
     if mode == dge.hwdge:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from ..check import Check
+from ..columns import Columns
 from ..constants import engine as engines
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import PSUM
 from ..ops import op_name
-from ..rules import alu_ops, engine_choice, not_both_psum, same_dtype, same_elements
+from ..rules import alu_ops, engine_choice, not_both_psum, same_dtype, same_elements, unary_operand
 from ..tensor import NkiTensor
 from ..values import alu, cast, elementwise, select
 
@@ -32,7 +33,7 @@ def _copy_rules(check: Check) -> None:
 _TENSOR_COPY = Instruction(
     "tensor_copy",
     (dst(columns=True), Operand("src", columns=True)),
-    lambda step: cast.tensor_copy(step[1], step.out()),
+    lambda step: cast.cast(step[1], step.out()),
     options=("engine",),
     engines=_ANY,
     rules=(same_elements("dst", "src"), _copy_rules, engine_choice()),
@@ -149,6 +150,13 @@ def tensor_tensor(
 _SCALAR_OPS = {("multiply", "add"), ("multiply", None), ("add", None)}
 
 
+def _scalar_engine_can(check: Check) -> bool:
+    """Not on trn1; three pairs of operators on trn2; any arithmetic on trn3 (Trainium3 guide), where it is asked for."""
+    if check.generation > 3 and check.option("engine") == engines.scalar:
+        return True
+    return check.generation > 2 and (check.option("op0"), check.option("op1")) in _SCALAR_OPS
+
+
 def _tensor_scalar_engines(check: Check) -> None:
     check.without_gpsimd_in_psum()
     op0, op1 = check.option("op0"), check.option("op1")
@@ -157,35 +165,40 @@ def _tensor_scalar_engines(check: Check) -> None:
     elif "rsqrt" in (op0, op1):
         check.engines = [e for e in check.engines if e == "gpsimd"]
     else:
-        check.engines = [e for e in check.engines if e == "vector" or (e == "scalar" and (op0, op1) in _SCALAR_OPS)]
-        if check.generation == 2 and "scalar" in check.engines:
-            check.engines.remove("scalar")
+        check.engines = ["vector", "scalar"] if _scalar_engine_can(check) else ["vector"]
     if not check.engines:
         check.fail("buffer", "nl.rsqrt with an operand in PSUM", rule="nl.rsqrt runs on GpSimd, which reads SBUF only")
     check.choose(check.option("engine"))
 
 
 def _operand_numbers(check: Check) -> None:
-    op1, operand1 = check.option("op1"), check["operand1"]
-    if (op1 is None) != (operand1 is None) and (op1 is None or alu.OPS[op1].arity == 2):
-        check.fail("argument", f"op1={op1} with operand1={operand1!r}", rule="op1 and operand1 are given together")
-    op0 = alu.OPS[check.option("op0")]
-    if op0.arity == 2 and check["operand0"] is None:
-        check.fail("argument", f"op0=nl.{op0.name} without operand0", rule="a binary operator needs its operand")
-    if op0.kind == "arithmetic":
-        float_or_int32(check, "operand0", "operand1")
-
-
-def float_or_int32(check: Check, *names: str) -> None:
-    """Vector operands of arithmetic are float32; all-int32 address arithmetic is taken too."""
-    for name in names:
-        tile = check[name]
-        if isinstance(tile, NkiTensor) and tile.dtype != "float32" and not _all_int32(check):
+    if check.option("op1") is None and check["operand1"] is not None:
+        check.fail("argument", f"operand1={check['operand1']!r} without op1", rule="op1 and operand1 go together")
+    vectors = [name for name in ("operand0", "operand1") if isinstance(check[name], NkiTensor)]
+    if alu.OPS[check.option("op0")].kind != "arithmetic" or not vectors:
+        return
+    if _all_int32(check):
+        _no_indirect_addresses(check)
+        return
+    for name in vectors:
+        if check[name].dtype != "float32":
             check.fail(
                 "dtype",
-                f"{name} has dtype {tile.dtype}",
+                f"{name} has dtype {check[name].dtype}",
                 rule=f"{name} must be float32 with an arithmetic operator",
                 fix="cast it with nisa.tensor_copy first",
+            )
+
+
+def _no_indirect_addresses(check: Check) -> None:
+    """Integers throughout are address arithmetic (`tensor_scalar_addr`), which takes no tensor indirection."""
+    for operand, tile in check.tensors():
+        if isinstance(tile.indirection, Columns):
+            check.fail(
+                "argument",
+                f"{operand.name} is indirect in arithmetic of int32 tiles",
+                rule="int32/uint32 address arithmetic (tensor_scalar_addr) takes no tensor indirection",
+                fix="copy the columns with nisa.tensor_copy first, or compute in float32",
             )
 
 
@@ -217,7 +230,14 @@ _TENSOR_SCALAR = Instruction(
     _tensor_scalar,
     options=("op0", "op1", "reverse0", "reverse1", "engine"),
     engines=_ANY,
-    rules=(same_elements("dst", "data"), alu_ops("op0", "op1"), _operand_numbers, _tensor_scalar_engines),
+    rules=(
+        same_elements("dst", "data"),
+        alu_ops("op0", "op1"),
+        unary_operand("op0", "operand0"),
+        unary_operand("op1", "operand1"),
+        _operand_numbers,
+        _tensor_scalar_engines,
+    ),
 )
 
 
@@ -313,7 +333,7 @@ _TENSOR_COPY_PREDICATED = Instruction(
     (
         dst(columns=True),
         Operand("src", number=True),
-        Operand("predicate", dtypes=("uint8", "uint16", "uint32"), columns=True),
+        Operand("predicate", dtypes=("uint8", "uint16", "uint32", "bool"), columns=True),
     ),
     lambda step: select.tensor_copy_predicated(step[0], step[1], step[2], step.out(), reverse_pred=step.options[0]),
     options=("reverse_pred",),

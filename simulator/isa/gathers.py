@@ -13,7 +13,7 @@ from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Partial, Step, dst, issue
 from ..layout import SBUF
 from ..levels import inserted, level
-from ..rules import exactly, limit, same_dtype, same_elements
+from ..rules import exactly, free_dims, limit, same_dtype, same_elements
 from ..tensor import NkiTensor
 from ..values import gather, search
 from ..values import topk as topk_values
@@ -114,6 +114,16 @@ def _shuffle_rules(check: Check) -> None:
     mask = check.option("shuffle_mask")
     if len(mask) != gather.QUADRANT or any(m != gather.UNMODIFIED and not 0 <= m < gather.QUADRANT for m in mask):
         check.fail("argument", f"shuffle_mask={list(mask)}", rule="32 entries of 0 to 31, or 255 to leave a partition")
+    tiles = [(name, check[name].layout) for name in ("src", "dst")]
+    active = -(-max(tile.partitions for _, tile in tiles) // gather.QUADRANT) * gather.QUADRANT
+    starts = {32: (0, 32, 64, 96), 64: (0, 64)}.get(active, (0,))
+    for name, tile in tiles:
+        if tile.first_partition not in starts:
+            check.fail(
+                "limit",
+                f"{name} starts at partition {tile.first_partition} with {active} active partitions",
+                rule=f"whole quadrants are active: {active} partitions start at one of {', '.join(map(str, starts))}",
+            )
 
 
 def _shuffle(step: Step) -> Partial:
@@ -151,7 +161,7 @@ _MAX8 = Instruction(
     (dst(), Operand("src")),
     lambda step: search.max8(step[1], step.out()),
     engines=("vector",),
-    rules=(exactly("dst", 8), limit("src", least=8, most=_MOST)),
+    rules=(exactly("dst", 8), free_dims(1, "dst"), free_dims(2, "src"), limit("src", least=8, most=_MOST)),
 )
 
 
@@ -169,7 +179,13 @@ _NC_FIND_INDEX8 = Instruction(
     (dst(dtypes=_INDEX), Operand("data"), Operand("vals")),
     lambda step: search.nc_find_index8(step[1], step[2], step.out()),
     engines=("vector",),
-    rules=(exactly("dst", 8), exactly("vals", 8), limit("data", least=8, most=_MOST)),
+    rules=(
+        exactly("dst", 8),
+        exactly("vals", 8),
+        free_dims(1, "dst"),
+        free_dims(2, "data", "vals"),
+        limit("data", least=8, most=_MOST),
+    ),
 )
 
 
@@ -290,8 +306,11 @@ def _topk_rules(check: Check) -> None:
         check.fail("shape", f"src {source.shape}, n={n}", rule="whole groups of 16 partitions that hold n elements")
     if not 8 <= n < 65_536:
         check.fail("limit", f"n={n}", rule="8 <= n < 65536")
-    if check["val_dst"].layout.per_partition > n:
-        check.fail("shape", f"{check['val_dst'].layout.per_partition} results of {n} elements", rule="k <= n")
+    k = check["val_dst"].layout.per_partition
+    if k > n or k >= 32_768:
+        check.fail(
+            "limit", f"{k} results of {n} elements", rule="1 <= k <= n, k < 32768; k is the free size of val_dst"
+        )
 
 
 def _sorted_is_open(check: Check) -> None:
@@ -322,9 +341,9 @@ def _topk(step: Step) -> tuple[Partial, Partial]:
 _TOPK = Instruction(
     "topk",
     (
-        dst(name="val_dst", dtypes=("bfloat16",)),
-        dst(name="idx_dst", dtypes=("uint32",)),
-        Operand("src", dtypes=("bfloat16",)),
+        dst(name="val_dst", spaces=(SBUF,), dtypes=("bfloat16",)),
+        dst(name="idx_dst", spaces=(SBUF,), dtypes=("uint32",)),
+        Operand("src", spaces=(SBUF,), dtypes=("bfloat16",)),
     ),
     _topk,
     options=("n", "sorted", "alone"),

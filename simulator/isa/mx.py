@@ -15,7 +15,7 @@ from ..tensor import NkiTensor
 from ..values import matmul as matmul_values
 from ..values import mx as values
 from ..written import NOTHING
-from .tensor_engine import accumulation_of
+from .tensor_engine import accumulation_of, tiling
 
 _X4 = ("float8_e5m2_x4", "float8_e4m3fn_x4", "float4_e2m1fn_x4")
 _SCALE = ("float8_e8m0fnu", "uint8")
@@ -36,11 +36,13 @@ def _matmul_rules(check: Check) -> None:
         check.fail("shape", f"dst is {out.partitions} x {out.per_partition}", rule=f"the product is {m} x {n}")
     _scales(check)
     columns.matmul_rules(check)
-    position, size = check.option("tile_position"), check.option("tile_size")
-    if size and (size[1] != 128 or size[0] not in (32, 64, 128) or k > size[0]):
-        check.fail("limit", f"tile_size={size}", rule="rows of 32, 64 or 128 that hold K; 128 columns")
-    if size and (position[1] != 0 or position[0] % size[0]):
-        check.fail("limit", f"tile_position={position}", rule="a multiple of the row size, column 0")
+    rows, array_columns = tiling(check)
+    if array_columns != tensor.columns or k > rows:
+        check.fail(
+            "limit",
+            f"tile_size={check.option('tile_size')} for {k} partitions",
+            rule=f"rows of 32, 64 or 128 that hold the {k} partitions; {tensor.columns} columns",
+        )
     check.partitions, check.elements, check.stationary = k, n, m
     check.flops = 2 * 4 * k * m * n
     check.flags.add("mx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import PSUM, SBUF
 from ..ops import op_name
 from ..registers import value_of
-from ..rules import float32_vectors, reduce_result, same_elements
+from ..rules import float32_vectors, free_dims, reduce_result, same_elements
 from ..tensor import NkiTensor
 from ..values import alu, select
 from ..values import exponential as exponential_values
@@ -283,9 +284,6 @@ def _exponential_rules(check: Check) -> None:
     init = check["reduce_init"]
     if check.option("reduce_cmd") != commands.load_reduce and (isinstance(init, NkiTensor) or init != 0.0):
         check.fail("argument", "reduce_init without load_reduce", rule="reduce_init is for reduce_cmd.load_reduce")
-    for name in ("dst", "src"):
-        if check[name].ndim > 4:
-            check.fail("limit", f"{name} has {check[name].ndim} dimensions", rule="at most 3 free dimensions")
     check.functions.append("exp")
 
 
@@ -303,7 +301,7 @@ _EXPONENTIAL = Instruction(
         Operand("src", columns=True, dtypes=_EXPONENTIAL_IN),
         Operand("max_value", number=True, vector=True),
         Operand("reduce_init", number=True, vector=True),
-        _RESULT,
+        replace(_RESULT, dtypes=_FLOATS),
     ),
     _exponential,
     options=("reduce_cmd",),
@@ -312,6 +310,7 @@ _EXPONENTIAL = Instruction(
         same_elements("dst", "src"),
         float32_vectors("max_value", "reduce_init"),
         command_rule(commands.idle, commands.reduce, commands.reset_reduce, commands.load_reduce),
+        free_dims(3, "dst", "src"),
         _exponential_rules,
         reduce_result,
     ),

@@ -13,7 +13,7 @@ from ..errors import KernelError
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import PSUM, SBUF
-from ..rules import engine_choice, same_dtype, same_elements
+from ..rules import engine_choice, float32_vectors, same_dtype, same_elements
 from ..tensor import NkiTensor
 from ..values import random as values
 
@@ -82,6 +82,7 @@ _RAND2 = Instruction(
     (dst(dtypes=_UNIFORM), Operand("min", number=True, vector=True), Operand("max", number=True, vector=True)),
     _rand2,
     engines=("vector",),
+    rules=(float32_vectors("min", "max"),),
     since=4,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,18 @@ from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import SBUF
 from ..ops import op_name
-from ..rules import alu_ops, exactly, float32_vectors, not_both_psum, reduce_result, same_elements
+from ..rules import (
+    alu_ops,
+    exactly,
+    float32_vectors,
+    free_dims,
+    not_both_psum,
+    reduce_result,
+    same_elements,
+    unary_operand,
+)
 from ..tensor import NkiTensor
-from ..values import norm, reduce, scan
+from ..values import alu, norm, reduce, scan
 from .accumulators import accumulation, command_rule, keep, read_out
 
 _RESULT = Operand("reduce_res", write=True, optional=True, vector=True)
@@ -44,9 +54,9 @@ def _reduce_rules(check: Check) -> None:
             rule="the last contiguous free dimensions, ending at the last; the partition dimension cannot be reduced",
             fix="permute the tile so that the reduced dimensions are last",
         )
-    left = 1
-    for n in data.shape[1 : data.ndim - len(axes)]:
-        left *= n
+    if check.option("negate") and alu.get(check.option("op")).kind == "bitvec":
+        check.fail("argument", f"negate=True with nl.{check.option('op')}", rule="only with an arithmetic operator")
+    left = prod(data.shape[1 : data.ndim - len(axes)])
     if check["dst"].layout.per_partition != left:
         check.fail(
             "shape",
@@ -138,9 +148,6 @@ def _scalar_reduce_rules(check: Check) -> None:
         check.fail("argument", f"reduce_op=nl.{check.option('reduce_op')}", rule="add, multiply, maximum or minimum")
     if check.option("reverse0"):
         check.fail("argument", "reverse0=True", rule="not supported by the instruction yet")
-    for name in ("dst", "data"):
-        if check[name].ndim > 4:
-            check.fail("limit", f"{name} has {check[name].ndim} dimensions", rule="at most 3 free dimensions")
 
 
 def _scalar_reduce(step: Step) -> Any:
@@ -168,8 +175,10 @@ _TENSOR_SCALAR_REDUCE = Instruction(
     rules=(
         same_elements("dst", "data"),
         alu_ops("op0", arithmetic=True),
+        unary_operand("op0", "operand0"),
         float32_vectors("operand0", "reduce_init"),
         command_rule(commands.reduce, commands.reset_reduce, commands.load_reduce),
+        free_dims(3, "dst", "data"),
         _scalar_reduce_rules,
         reduce_result,
     ),

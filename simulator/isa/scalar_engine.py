@@ -202,6 +202,14 @@ def _activate2_rules(check: Check) -> None:
             f"op0=nl.{stages[0]}, op1=nl.{stages[1]}",
             rule="one of " + ", ".join(f"({a}, {b})" for a, b in sorted(_STAGES)),
         )
+    for stage, number in zip(stages, ("0", "1"), strict=True):
+        if stage == "bypass" and check.option(f"reverse{number}"):
+            check.fail("argument", f"reverse{number}=True without op{number}", rule="only where there is an operator")
+        if stage != "bypass" and check[f"imm{number}"] is None:
+            check.fail("argument", f"op{number}=nl.{stage} without imm{number}", rule="an operator needs its operand")
+    vectors = {check[name].dtype for name in ("imm0", "imm1") if isinstance(check[name], NkiTensor)}
+    if len(vectors) > 1:
+        check.fail("dtype", f"imm0 and imm1 are {' and '.join(sorted(vectors))}", rule="tiles of one dtype")
     op = check.option("reduce_op")
     if op is not None and op not in _REDUCES2:
         check.fail("argument", f"reduce_op=nl.{op}", rule=f"one of {', '.join(_REDUCES2)}")
@@ -232,8 +240,8 @@ def _activate2(step: Step) -> tuple[np.ndarray, np.ndarray | None]:
 _ACTIVATE2 = Instruction(
     "activate2",
     _operands(
-        Operand("imm0", number=True, vector=True),
-        Operand("imm1", number=True, vector=True),
+        Operand("imm0", number=True, optional=True, vector=True),
+        Operand("imm1", number=True, optional=True, vector=True),
         Operand("relu_param", number=True, vector=True),
     ),
     _results(_activate2),

@@ -30,7 +30,7 @@ def _matmul_rules(check: Check) -> None:
     stationary, moving, out = check["stationary"].layout, check["moving"].layout, check["dst"].layout
     tensor = check.context.hardware.tensor
     double = check.option("perf_mode") == matmul_perf_mode.double_row
-    rows, array_columns = _tiling(check)
+    rows, array_columns = tiling(check)
     k, m, n = stationary.partitions, stationary.per_partition, moving.per_partition
     if double:
         _double_row(check, array_columns)
@@ -74,8 +74,12 @@ def _matmul_rules(check: Check) -> None:
     check.flags |= {"transpose"} if check.option("is_transpose") else set()
 
 
-def _tiling(check: Check) -> tuple[int, int]:
-    """Rows and columns of the systolic array that the instruction uses."""
+def tiling(check: Check) -> tuple[int, int]:
+    """Rows and columns of the systolic array that the instruction uses.
+
+    Raises:
+        KernelError: a position or a size alone, or one that the array cannot be cut into.
+    """
     position, size = check.option("tile_position"), check.option("tile_size")
     if not position and not size:
         return check.context.hardware.tensor.rows, check.context.hardware.tensor.columns
@@ -307,10 +311,11 @@ def _transpose_value(step: Step) -> np.ndarray:
 def _transpose_before(
     context: Context, operands: tuple[Any, ...], options: tuple[Any, ...], site: int
 ) -> tuple[int, Any]:
-    """A transpose into PSUM is a matmul: it starts the tile."""
-    del context, options, site
+    """A transpose into PSUM by the tensor engine is a matmul: it starts the tile."""
+    del context, site
     tile: NkiTensor = operands[0]
-    if tile.storage.started is not None:
+    by_vector = options[0] == engines.vector or operands[1].layout.space == PSUM
+    if tile.storage.started is not None and not by_vector:
         tile.storage.started.mark(tile.layout, tile.byte)
     return 0, None
 

@@ -14,6 +14,7 @@ from ..isa.elementwise import reciprocal as vector_reciprocal
 from ..isa.elementwise import tensor_copy, tensor_scalar, tensor_tensor
 from ..isa.scalar_engine import activation
 from ..layout import HBM, PSUM
+from ..ops import note_missing_in_hardware
 from ..tensor import NkiTensor
 from ..values.dtypes import DType
 from .create import dtype_argument, ndarray
@@ -111,6 +112,7 @@ def binary(name: str, doc: str) -> Binary:
     """`nl.<name>(x, y, dtype=None)` for an ALU operator."""
 
     def function(x: Any, y: Any, dtype: Any = None) -> NkiTensor:
+        note_missing_in_hardware(name)
         if not isinstance(x, NkiTensor):
             tile = _tile(y, name)
             out = result(tile, dtype)
@@ -168,7 +170,7 @@ def unary(name: str, doc: str) -> Unary:
 add = binary("add", "x + y.")
 subtract = binary("subtract", "x - y.")
 multiply = binary("multiply", "x * y.")
-divide = binary("divide", "x / y.")
+divide = binary("divide", "x / y: simulates, but no engine has it (finding `not-in-hardware`).")
 maximum = binary("maximum", "The larger of x and y.")
 minimum = binary("minimum", "The smaller of x and y.")
 abs_max = binary("abs_max", "x if |x| > |y|, else y (trn3).")
@@ -188,8 +190,8 @@ right_shift = binary("right_shift", "x shifted right by y bits, zeros from the l
 logical_and = binary("logical_and", "1 where both are not 0.")
 logical_or = binary("logical_or", "1 where one is not 0.")
 logical_xor = binary("logical_xor", "1 where exactly one is not 0.")
-fmod = binary("fmod", "Remainder of x / y with the sign of x.")
-mod = binary("mod", "Remainder of x / y with the sign of y.")
+fmod = binary("fmod", "Remainder of x / y with the sign of x: simulates, but no engine has it.")
+mod = binary("mod", "Remainder of x / y with the sign of y: simulates, but no engine has it.")
 
 exp = unary("exp", "e to the power of x.")
 log = unary("log", "Natural logarithm.")
@@ -276,7 +278,7 @@ def cos(x: NkiTensor, dtype: Any = None) -> NkiTensor:
 
 def tan(x: NkiTensor, dtype: Any = None) -> NkiTensor:
     """Tangent: sine over cosine."""
-    return divide(sin(x, "float32"), cos(x, "float32"), dtype_argument(dtype, x.dtype))
+    return multiply(sin(x, "float32"), reciprocal(cos(x, "float32")), dtype_argument(dtype, x.dtype))
 
 
 def _less_remainder(x: NkiTensor, remainder: str, dtype: DType, negate: float = 1.0) -> NkiTensor:

