@@ -8,6 +8,10 @@ import polars as pl
 
 from nkilab.errors import UsageError
 
+from .analyses import calls
+from .analyses.fused import located
+from .analyses.intervals import Intervals
+from .analyses.overlap import TRIGGERS
 from .errors import NotInProfileError
 from .profile import Frame, Profile
 
@@ -15,7 +19,8 @@ _POINT, _SPAN = "timestamp", "start_ts"
 _UNIX = ("SystemProfileEvents", "CpuUsage", "HostMemUsage")
 _WHOLE = ("ExecutionInfo", "LayerSummary")
 _LOST = ("Summary", "ModelInfo", "CostClass")
-KEYS = ("line", "file", "function", "layer", "engine", "core", "opcode")
+KEYS = ("line", "file", "function", "layer", "operation", "engine", "core", "opcode", "loop")
+Wanted = str | int | tuple[int, int] | tuple[str, int]
 
 
 def between(p: Profile, t0_us: float, t1_us: float) -> Profile:
@@ -64,13 +69,15 @@ def _with_length(p: Profile, t0: float, t1: float) -> Profile:
     return p.with_tables({"Metadata": pl.DataFrame({"key": list(facts), "value": list(facts.values())})})
 
 
-def where(p: Profile, **wanted: str | int | tuple[int, int]) -> Profile:
-    """Only the instructions that fit every condition, and the DMA transfers that they issued; the run stays as long.
+def where(p: Profile, **wanted: Wanted) -> Profile:
+    """Only the instructions that fit every condition, and the DMA and collectives that they issued; the run stays as long.
 
     Args:
         p: the profile.
-        **wanted: line (int or (first, last)), file, function, layer (each: equal, or ends with it), engine, core (int),
-            opcode. Text is compared without regard to case.
+        **wanted: line (int or (first, last); a fused instruction has several), file, function (with all that it calls),
+            layer (with all modules below it), operation (of the framework's graph), engine, core (int), opcode,
+            loop (a variable, or (variable, value), with the loops inside). A file, function or layer may be given by
+            the last parts of its name. Text is compared without regard to case.
 
     Raises:
         UsageError: an unknown condition.
@@ -84,32 +91,64 @@ def where(p: Profile, **wanted: str | int | tuple[int, int]) -> Profile:
             )
     rows = p.table("Instruction")
     for key, value in wanted.items():
-        rows = _kept(rows, key, value)
+        rows = _kept(p, rows, key, value)
     note = "only " + ", ".join(f"{key} {value}" for key, value in wanted.items())
     tables: dict[str, Frame | None] = {"Instruction": rows, "ActiveTime": None, **dict.fromkeys(_LOST)}
-    return p.with_tables({**tables, **_issued(p, rows)}, notes=(note,))
+    return p.with_tables({**tables, **_issued(p, rows), **_triggered(p, rows)}, notes=(note,))
 
 
-def _kept(rows: pl.DataFrame, key: str, value: str | int | tuple[int, int]) -> pl.DataFrame:
+def latency_us(p: Profile) -> float | None:
+    """From the first start to the last end of instructions, transfers and collectives, us; None without any."""
+    names = ("Instruction", "DmaPacket" if p.has("DmaPacket") else "DmaPacketAggregated", "CcOp")
+    spans = pl.concat([p.rows(name).select("start_ts", "end_ts") for name in names])
+    first, last = spans["start_ts"].min(), spans["end_ts"].max()
+    return (last - first) / 1e3 if isinstance(first, float) and isinstance(last, float) else None
+
+
+def _kept(p: Profile, rows: pl.DataFrame, key: str, value: Wanted) -> pl.DataFrame:
     """Instructions that fit one condition."""
-    column = {"core": "pcore_idx"}.get(key, key)
-    if isinstance(value, tuple):
-        test = pl.col(column).is_between(*value)
-    elif isinstance(value, str) and rows.schema[column] == pl.String:
-        text = pl.col(column).str.to_lowercase()
-        test = (text == value.lower()) | (
-            text.str.ends_with("/" + value.lower()) if key in {"file", "layer", "function"} else False
+    column = {"core": "pcore_idx", "operation": "hlo_name"}.get(key, key)
+    if key == "line":
+        known = located(rows).filter(
+            pl.col("line").is_between(*(value if isinstance(value, tuple) else (value, value)))
         )
+        kept = rows.filter(pl.col("id").is_in(known["id"].implode()))
+    elif key in ("function", "loop"):
+        kept = calls.inside(p, rows, value) if key == "function" else calls.turns(p, rows, value)
+    elif isinstance(value, str) and rows.schema[column] == pl.String:
+        kept = rows.filter(_named(pl.col(column), value, key))
+    elif isinstance(value, tuple):
+        kept = rows.filter(pl.col(column).is_between(*value))
     else:
-        test = pl.col(column) == value
-    kept = rows.filter(test)
+        kept = rows.filter(pl.col(column) == value)
     if kept.is_empty():
-        there = rows[column].drop_nulls().unique().sort().head(12).to_list()
+        there = calls.names(p, rows, key) if key in ("function", "loop") else rows[column].drop_nulls().unique().sort()
         raise NotInProfileError(
             f"no instruction has {key} {value!r}",
-            values=f"there are {there}" if there else f"this profile has no {key}",
+            values=f"there are {there.head(12).to_list()}" if len(there) else f"this profile has no {key}",
         )
     return kept
+
+
+def _named(column: pl.Expr, value: str, key: str) -> pl.Expr:
+    """Whether a name is `value`, ends with it after a slash, or, of a layer, lies below it."""
+    text, want = column.str.to_lowercase(), value.lower().strip("/")
+    if key == "layer":
+        return pl.concat_str(pl.lit("/"), text, pl.lit("/")).str.contains(f"/{want}/", literal=True)
+    return (text == want) | (text.str.ends_with("/" + want) if key == "file" else False)
+
+
+def _triggered(p: Profile, rows: pl.DataFrame) -> dict[str, Frame | None]:
+    """Collectives during which one of the instructions that trigger collectives ran."""
+    if not p.has("CcOp"):
+        return {}
+    begun = rows.filter(pl.col("opcode").str.contains(TRIGGERS).fill_null(value=False))
+    running = Intervals.from_frame(begun)
+    operations = p.table("CcOp")
+    start = operations["trigger_start_ts"].fill_null(operations["start_ts"]).to_numpy()
+    length = running.before(operations["end_ts"].to_numpy()) - running.before(start)
+    kept = operations.filter(pl.Series(length > 0, dtype=pl.Boolean))
+    return {"CcOp": kept if kept.height else None}
 
 
 def _issued(p: Profile, rows: pl.DataFrame) -> dict[str, Frame | None]:

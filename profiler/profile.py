@@ -183,11 +183,18 @@ class Profile:
 
         return between(self, t0_us, t1_us)
 
-    def where(self, **wanted: str | int | tuple[int, int]) -> Profile:
-        """Only instructions of a line, file, function, layer, engine, core or opcode. See `narrow.where`."""
+    def where(self, **wanted: str | int | tuple[int, int] | tuple[str, int]) -> Profile:
+        """Only what a line, function (and all it calls), layer, loop, engine … issued. See `narrow.where`."""
         from .narrow import where
 
         return where(self, **wanted)
+
+    @property
+    def latency_us(self) -> float | None:
+        """First start to last end of what this profile holds, us: `p.where(function="attention").latency_us`."""
+        from .narrow import latency_us
+
+        return latency_us(self)
 
     def sql(self, query: str) -> pl.DataFrame:
         """The result of a SQL query over the tables. See `narrow.sql`."""

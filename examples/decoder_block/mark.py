@@ -12,17 +12,9 @@ def under(profile: Profile, function: str) -> pl.DataFrame:
     """Instructions that `function` issued, itself or through what it calls, in the order of their start.
 
     Raises:
-        UsageError: no frame of the kernel's call stacks is of that function.
+        NotInProfileError: none came from it; the error names the functions that there are.
     """
-    frames = profile.table("KernelStackFrames").sort("stack_frame_id")
-    inside: set[int] = set()
-    columns = frames.select("stack_frame_id", "fully_qualified_function_name", "parent_stack_frame_id")
-    for frame, name, parent in columns.iter_rows():  # a frame comes after the one that called it
-        if name == function or parent in inside:
-            inside.add(frame)
-    if not inside:
-        raise UsageError(f"no instruction comes from {function}", values="KernelStackFrames has the functions' names")
-    return profile.table("Instruction").filter(pl.col("stack_frame_id").is_in(sorted(inside))).sort("start_ts")
+    return profile.where(function=function).table("Instruction").sort("start_ts")
 
 
 def span_us(profile: Profile, function: str) -> tuple[float, float]:

@@ -24,12 +24,14 @@ class Shown:
     """One column as people see it: its label and how its values are written.
 
     `kind` is one of us (ns shown as microseconds), percent (of a fraction), bytes, count, number, text, code (text on one
-    line, cut where there is no room).
+    line, cut where there is no room). `means` is the definition that stands beside the number, where its label does not
+    say it all.
     """
 
     column: str
     label: str
     kind: str = "text"
+    means: str = ""
 
 
 class Answer:

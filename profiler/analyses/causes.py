@@ -44,10 +44,13 @@ def blamed(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
 
 
 def producers(p: Profile) -> pl.DataFrame:
-    """Everything that others may depend on: table, id, start_ts, end_ts, by (engine or queue), file, line."""
+    """Everything that others may depend on: table, id, start_ts, end_ts, by (engine or queue), file, line, opcode, issuer.
+
+    The issuer of an instruction is itself, of a transfer the instruction that triggered it (an id).
+    """
     own = ["id", "start_ts", "end_ts"]
     instructions = p.rows("Instruction").select(
-        *own, "file", "line", by="engine", table=pl.lit("Instruction"), opcode="opcode"
+        *own, "file", "line", by="engine", table=pl.lit("Instruction"), opcode="opcode", issuer="id"
     )
     lines = instructions.select(pl.col("id").alias("instruction_id"), "file", "line").unique("instruction_id")
     moved = p.rows("DmaPacketAggregated").join(lines, on="instruction_id", how="left")
@@ -58,6 +61,7 @@ def producers(p: Profile) -> pl.DataFrame:
         by=pl.coalesce("queue_name", pl.lit("DMA")),
         table=pl.lit("DmaPacketAggregated"),
         opcode=pl.coalesce("op", pl.lit("DMA")),
+        issuer="instruction_id",
     )
     return pl.concat([instructions, transfers])
 
@@ -65,13 +69,21 @@ def producers(p: Profile) -> pl.DataFrame:
 def _producers(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
     """For each gap the producer that ended last, if it ended inside the gap."""
     of = producers(p).select(
-        in_table="table", in_id="id", done="end_ts", producer="by", cause_file="file", cause_line="line"
+        in_table="table",
+        in_id="id",
+        done="end_ts",
+        producer="by",
+        cause_file="file",
+        cause_line="line",
+        cause_id="issuer",
     )
     flows = _into_instructions(p)
     met = flows.join(gaps.select("id", "start_ts", "end_ts"), on="id").join(of, on=["in_table", "in_id"])
     inside = met.filter((pl.col("done") > pl.col("start_ts")) & (pl.col("done") <= pl.col("end_ts")))
     last = inside.sort("done").unique("id", keep="last", maintain_order=True)
-    return last.select("id", "producer", "cause_file", "cause_line", by_dma=pl.col("in_table") != "Instruction")
+    return last.select(
+        "id", "producer", "cause_file", "cause_line", "cause_id", by_dma=pl.col("in_table") != "Instruction"
+    )
 
 
 def _into_instructions(p: Profile) -> pl.DataFrame:

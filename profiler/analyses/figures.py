@@ -20,6 +20,11 @@ def colour(name: str) -> str:
     return theme.shade(name).light
 
 
+def inert(name: object) -> str:
+    """A name as text that Plotly cannot take for markup."""
+    return str(name).replace("&", "&amp;").replace("<", "&lt;")
+
+
 def styled(figure: go.Figure, title: str, *, rows: int | None = None, **layout: object) -> go.Figure:
     """`figure` with the common layout: quiet grid, readable text, names never cut.
 
@@ -49,7 +54,7 @@ def stacked(rows: pl.DataFrame, name: str, parts: Sequence[tuple[str, str, str]]
         parts: (column in ns, label, class of the palette).
         title: above the figure.
     """
-    labels = [str(value) for value in rows[name].to_list()]
+    labels = [inert(value) for value in rows[name].to_list()]
     bars = [
         go.Bar(name=label, y=labels, x=(rows[column] / 1e3).to_list(), orientation="h", marker_color=colour(shade))
         for column, label, shade in parts
@@ -103,7 +108,7 @@ def waterfall(names: Sequence[str], changes: Sequence[float], totals: tuple[floa
     """From one total to another over signed changes, in us."""
     figure = go.Figure(
         go.Waterfall(
-            x=["before", *names, "after"], y=[totals[0], *changes, totals[1]],
+            x=["before", *map(inert, names), "after"], y=[totals[0], *changes, totals[1]],
             measure=["absolute", *["relative"] * len(names), "total"],
             text=[f"{totals[0]:,.4g}", *(f"{c:+,.3g}" for c in changes), f"{totals[1]:,.4g}"], textposition="outside", cliponaxis=False,
             increasing={"marker": {"color": colour("Collective")}}, decreasing={"marker": {"color": colour("Vector")}},

@@ -11,6 +11,7 @@ from ..errors import NotInProfileError
 from ..profile import Profile
 from ..schema import ENGINES
 from .base import Answer, Shown
+from .fused import located, part
 from .intervals import fresh_ns
 from .loops import loops
 from .machine import WAIT_OPCODES, total_ns
@@ -39,16 +40,19 @@ class Lines(Answer):
     Attributes:
         rows: one row per file and line, most expensive first; one with file null for work without a source line:
             function, source (the line's text where the profile carries it),
-            instruction_ns: durations of the line's instructions added up over engines, semaphore waits left out,
-            active_ns: time in which at least one of them ran (union over engines and cores),
+            instruction_ns: durations of the line's instructions added up over engines, semaphore waits left out; an
+            instruction that the compiler fused from several lines is shared among them in equal parts,
+            fused_ns: the part of instruction_ns that is such shares (null where the profile has no fused instructions),
+            active_ns: time in which at least one of them ran (union over engines and cores; fused ones in full),
             share: instruction_ns / that of all rows,
-            instructions: number, waits included,
+            instructions: number that serve the line, waits included; fused ones count in each of their lines,
             <engine>_ns: the part of instruction_ns on each engine,
             dma_ns, dma_bytes: time with one of the line's DMA transfers in flight (union), bytes they moved,
             stall_caused_ns: stalls of any engine that waited for the line (see `stalls`),
             stall_suffered_ns: gaps in front of the line's own instructions,
-            raw_flops and the byte columns of Instruction: sums.
+            raw_flops and the byte columns of Instruction: sums, shared like the time.
         attributed: share of all instruction time that has a source line, 0 to 1.
+        fused: share of all instruction time in instructions of several lines, 0 to 1.
         why: why the rest has none.
         loops: time per iteration of each loop, see `analyses.loops`.
         total_ns: length of the run, ns (null where unknown).
@@ -57,15 +61,20 @@ class Lines(Answer):
 
     title: ClassVar[str] = "Source lines"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("where", "line"), Shown("instruction_ns", "time us", "us"), Shown("share", "share", "percent"),
+        Shown("where", "line"),
+        Shown("instruction_ns", "time us", "us", "durations of the line's instructions added up over engines, semaphore waits left out"),
+        Shown("share", "share", "percent"),
+        Shown("fused_ns", "fused us", "us", "of that, the line's equal shares in instructions that the compiler made of several lines"),
         Shown("instructions", "count", "count"),
         *(Shown(f"{name.lower()}_ns", name, "us") for name in ENGINES),
-        Shown("stall_caused_ns", "caused us", "us"), Shown("stall_suffered_ns", "waits us", "us"),
-        Shown("dma_ns", "DMA us", "us"), Shown("dma_bytes", "DMA", "bytes"), Shown("source", "source", "code"),
+        Shown("stall_caused_ns", "caused us", "us", "stalls of any engine that waited for the line"),
+        Shown("stall_suffered_ns", "waits us", "us", "gaps in front of the line's own instructions"),
+        Shown("dma_ns", "DMA us", "us", "time with one of the line's transfers in flight"), Shown("dma_bytes", "DMA", "bytes"), Shown("source", "source", "code"),
     )  # fmt: skip
 
     rows: pl.DataFrame
     attributed: float
+    fused: float
     why: str
     loops: pl.DataFrame
     total_ns: float | None
@@ -73,7 +82,10 @@ class Lines(Answer):
 
     def remarks(self) -> list[str]:
         """The attributed share and why the rest has no line."""
-        return [f"{self.attributed:.1%} of instruction time has a source line{'; ' + self.why if self.why else ''}"]
+        several = f"; {self.fused:.1%} is in instructions of several lines, shared equally" if self.fused else ""
+        return [
+            f"{self.attributed:.1%} of instruction time has a source line{several}{'; ' + self.why if self.why else ''}"
+        ]
 
     def printed(self) -> pl.DataFrame:
         """Rows with file name and line in one column, without engines that no line uses."""
@@ -130,29 +142,37 @@ def lines(p: Profile) -> Lines:
     ordered = sourced.sort(
         pl.col("file").is_null(), pl.col("instruction_ns"), "file", "line", descending=[False, True, False, False]
     )
+    fused = float(rows["fused_ns"].sum())
     return Lines(
-        ordered, found / spent if spent else 0.0, _why(p, found, spent), loops(p), total_ns(p), p.origin.simulated
+        rows=ordered if fused else ordered.with_columns(fused_ns=pl.lit(None, pl.Float64)),
+        attributed=found / spent if spent else 0.0,
+        fused=fused / spent if spent else 0.0,
+        why=_why(p, found, spent),
+        loops=loops(p),
+        total_ns=total_ns(p),
+        simulated=p.origin.simulated,
     )
 
 
 def _instructions(p: Profile) -> pl.DataFrame:
     """Instructions per line."""
     waits = pl.col("opcode").is_in(WAIT_OPCODES).fill_null(value=False)
-    spent = pl.when(waits).then(0.0).otherwise(pl.col("end_ts") - pl.col("start_ts"))
-    table = p.table("Instruction").sort("start_ts")
+    spent = pl.when(waits).then(0.0).otherwise((pl.col("end_ts") - pl.col("start_ts")) / pl.col("lines"))
+    table = located(p.table("Instruction")).sort("start_ts")
     active = (
         table.filter(~waits).with_columns(fresh=fresh_ns(_KEYS)).group_by(_KEYS).agg(active_ns=pl.col("fresh").sum())
     )
     per_engine = [
         pl.col("spent").filter(pl.col("engine") == name).sum().alias(f"{name.lower()}_ns") for name in ENGINES
     ]
-    sums = [pl.when(pl.col(c).is_not_null().any()).then(pl.col(c).sum()).alias(c) for c in _SUMS]
+    sums = [pl.when(pl.col(c).is_not_null().any()).then(part(c).sum()).alias(c) for c in _SUMS]
     counted = (
         table.with_columns(spent=spent)
         .group_by(_KEYS)
         .agg(
             pl.col("function").drop_nulls().first(),
             pl.col("spent").sum().alias("instruction_ns"),
+            pl.col("spent").filter(pl.col("lines") > 1).sum().alias("fused_ns"),
             pl.len().cast(pl.Int64).alias("instructions"),
             *per_engine,
             *sums,
@@ -177,10 +197,15 @@ def _dma(p: Profile) -> pl.DataFrame:
 def _with_stalls(rows: pl.DataFrame, p: Profile) -> pl.DataFrame:
     """Stalls that each line caused and suffered; 0 where the analysis finds none, null without a line."""
     gaps = stalled(p)
-    caused = gaps.group_by(file="cause_file", line="cause_line", maintain_order=True).agg(
-        stall_caused_ns=pl.col("gap_ns").sum()
-    )
-    suffered = gaps.group_by(_KEYS, maintain_order=True).agg(stall_suffered_ns=pl.col("gap_ns").sum())
+    places = located(p.table("Instruction")).unique(["id", "nth"], keep="first", maintain_order=True)
+    places = places.select("id", *_KEYS, "lines")
+    share = pl.col("gap_ns") / pl.col("lines").fill_null(1)
+    by_cause = gaps.join(places, left_on="cause_id", right_on="id", how="left", maintain_order="left")
+    caused = by_cause.group_by(
+        file=pl.coalesce("file_right", "cause_file"), line=pl.coalesce("line_right", "cause_line"), maintain_order=True
+    ).agg(stall_caused_ns=share.sum())
+    own_places = gaps.drop(_KEYS).join(places, on="id", how="left", maintain_order="left")
+    suffered = own_places.group_by(_KEYS, maintain_order=True).agg(stall_suffered_ns=share.sum())
     joined = rows.join(caused.drop_nulls(_KEYS), on=_KEYS, how="left").join(
         suffered.drop_nulls(_KEYS), on=_KEYS, how="left"
     )

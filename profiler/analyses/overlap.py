@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 COMPUTE = ("Tensor", "Vector", "Scalar", "GpSimd")
-_TRIGGERS = r"DMA|TRIGGER|^COLLECTIVE_|^ALL_(REDUCE|GATHER|TO_ALL)|^REDUCE_SCATTER|^CORE_BARRIER|^SENDRECV"
+TRIGGERS = r"DMA|TRIGGER|^COLLECTIVE_|^ALL_(REDUCE|GATHER|TO_ALL)|^REDUCE_SCATTER|^CORE_BARRIER|^SENDRECV"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def overlap(p: Profile) -> Overlap:
 
 def compute_intervals(p: Profile) -> Intervals:
     """Time in which any compute engine executes something other than a semaphore wait or the trigger of a DMA or collective."""
-    trigger = pl.col("opcode").str.contains(_TRIGGERS).fill_null(value=False)
+    trigger = pl.col("opcode").str.contains(TRIGGERS).fill_null(value=False)
     return Intervals.from_frame(working(p).filter(pl.col("engine").is_in(COMPUTE) & ~trigger))
 
 

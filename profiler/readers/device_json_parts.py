@@ -44,7 +44,8 @@ _QUEUE = {
     "q_axi_port": "axi_port",
     "q_dram_channel": "dram_channel",
 }
-_LOCATION = r"^(.+?):(\d{1,9})(?::\d+)?$"
+_LOCATION = r"""^[\s\["']*(.+?):(\d{1,9})(?::\d+)?["'\]]?\s*(?:[,;].*)?$"""
+"""The first of the places that a text names: the vendor's tool lists all of which a fused instruction was made."""
 LOCATED = (
     pl.col("nki_source_location").cast(pl.String).str.extract(_LOCATION, 1).alias("file"),
     pl.col("nki_source_location").cast(pl.String).str.extract(_LOCATION, 2).cast(pl.Int64).alias("line"),

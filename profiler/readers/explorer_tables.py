@@ -41,6 +41,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 _NS = {"picoseconds": 1e-3, "nanoseconds": 1.0, "microseconds": 1e3, "milliseconds": 1e6, "seconds": 1e9}
 # A number that 7.4.0 writes as text: the text stays beside it.
 _AS_TEXT = {("Throttle", "type"): "type_name", ("CpuUsage", "cpu_id"): "cpu_name"}
+_ALL_OF = ("nki_source_location",)  # a fused instruction has several places, and `lines` shares it among them
 # Columns of Instruction that 7.4.0 keeps in a table of their own: table, key there, key in Instruction, columns.
 _SPLIT = (
     ("AssemblyInstruction", "instruction_id", "id", {"compiler_opcode": "compiler_opcode", "compiler_pc": "compiler_pc"}),
@@ -99,13 +100,18 @@ def _renamed(name: str, frame: pl.LazyFrame, notes: Notes) -> pl.LazyFrame:
 
 
 def _scalars(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Lists where the schema wants one value give their first; texts where it wants a number give it where they are one."""
+    """Lists where the schema wants one value give their first, of places all; texts where it wants a number give it where they are one."""
     columns = []
     have = frame.collect_schema()
     for column, want in TABLES[name].polars.items():
         dtype = have.get(column)
         if isinstance(dtype, pl.List) and not dtype.inner.is_nested():
-            columns += [pl.col(column).alias(f"{column}s"), pl.col(column).list.first().cast(want, strict=False)]
+            value = (
+                pl.col(column).cast(pl.List(pl.String)).list.join(", ")
+                if column in _ALL_OF
+                else pl.col(column).list.first()
+            )
+            columns += [pl.col(column).alias(f"{column}s"), value.cast(want, strict=False)]
         elif dtype == pl.String and (text := _AS_TEXT.get((name, column))):
             columns += [pl.col(column).alias(text), pl.col(column).cast(want, strict=False)]
     return frame.with_columns(*columns)

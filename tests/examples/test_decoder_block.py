@@ -135,9 +135,10 @@ def test_the_instruction_is_followed_from_the_transpose_to_the_kernel(walk: Any)
 
 def test_what_is_not_there_is_named(walk: Any) -> None:
     from nkilab.errors import UsageError
+    from nkilab.profiler.errors import NotInProfileError
 
     session = walk[1]
-    with pytest.raises(UsageError, match="no instruction comes from nobody"):
+    with pytest.raises(NotInProfileError, match="no instruction has function 'nobody'"):
         session["span_us"](session["runs"]["plain"], "nobody")
     with pytest.raises(UsageError, match="there is no instruction -1"):
         session["lines_of"](session["runs"]["plain"], -1)
