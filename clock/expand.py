@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .costs import Cost, class_of, opcode_names
+from .costs import CLASSES, Cost, class_of, opcode_names
 from .dma import QUEUE_ENGINE, SOFTWARE
 from .program import DMA_APIS, SCALAR, TENSOR, Bools, Floats, Ints, Program, itemsize
 
@@ -26,8 +26,8 @@ class Device:
     """Columns over device instructions, in the order in which they are issued.
 
     `source`: row of the program. `engine`: 0 to 4. `opcode`: index into `opcodes`. `interval`, `duration`: ns.
-    `load`: a weight load, whose `interval` is how long it keeps the next multiply from starting. `transfer`: row of the
-    transfers, else -1. `start`: first device row of each program row, and one beyond.
+    `load`: a weight load, whose `interval` is how long it keeps the next multiply from starting. `array`: squares of the
+    systolic array that it uses, 0 for all. `transfer`: row of the transfers, else -1. `start`: first device row of each program row, and one beyond.
     """
 
     source: Ints
@@ -38,6 +38,7 @@ class Device:
     duration: Floats
     cls: Ints
     load: Bools
+    array: Ints
     transfer: Ints
     start: Ints
     before: Ints
@@ -78,6 +79,7 @@ def expand(program: Program, engine: Ints, cost: Cost, moved: Transfers, hw: Har
         duration=cost.duration[source],
         cls=cost.cls[source].copy(),
         load=np.zeros(len(source), np.bool_),
+        array=program.instructions.get("array", np.zeros(len(program), np.int64))[source].astype(np.int64),
         transfer=np.full(len(source), -1),
         start=start,
         before=before,
@@ -122,12 +124,14 @@ def _unmeasured(program: Program) -> Ints:
 
 
 def multiply_ns(program: Program, hw: Hardware) -> Floats:
-    """How long each matmul keeps TensorE from the next one, at its full clock; meaningless for other rows."""
+    """Time of each matmul, its weight load before it and not hidden, at the full clock; meaningless for other rows."""
     tensor = hw.tensor
     turned = program.api("nc_transpose")
     columns = np.where(turned, program.instructions["partitions"], program.instructions["elements"])
     rate = np.where(_wide(program), tensor.fp32_cycles_per_column, tensor.cycles_per_column) / tensor.clock_ghz
-    each: Floats = tensor.issue_ns + np.maximum(columns, tensor.min_columns) * rate
+    weights = np.where(turned, program.instructions["elements"], program.instructions["stationary"])
+    streamed = np.maximum(columns, tensor.min_columns) + np.minimum(weights, tensor.min_columns)
+    each: Floats = tensor.issue_ns + streamed * rate
     return each * _passes(program, hw)
 
 
@@ -165,6 +169,7 @@ def _matmuls(device: Device, program: Program, extra: int, hw: Hardware) -> None
     }
     multiply_cls = np.where(wide, known["fp32_cycles_per_column"], known["cycles_per_column"])
     multiply_cls = np.maximum(multiply_cls, _unmeasured(program)[source])
+    multiply_cls = np.where(device.array[rows] > 0, CLASSES.index("guessed"), multiply_cls)
     device.cls[rows] = np.where(loads, known["load_fixed_ns"], multiply_cls)
     device.load[rows] = loads
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 _CHUNK = 512
 
 
-def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
+def issue_order(program: Program, hw: Hardware, policy: Policy, share: float = 1.0) -> Program:
     """The program in the order in which its instructions are issued.
 
-    Of loads that follow each other, the one that is needed first goes first. A load moves ahead of loads whose tile is read by fewer instructions, as long as SBUF has room for it beside twice
-    what is alive in between: the rest of the program needs its tiles double-buffered. It must fill a fresh tensor from
-    HBM that the program never writes.
+    Of loads that follow each other, the one that is needed first goes first. A load moves ahead of loads whose tile is
+    read by fewer instructions and no smaller, as long as a share of SBUF has room for it beside twice what is alive in
+    between: the rest of the program needs its tiles double-buffered. It must fill a fresh tensor from HBM that the
+    program never writes. A small load keeps its place: ahead of it nothing is gained, behind large ones much is lost.
     """
     if policy.loads != "hoist":
         return program
@@ -37,7 +38,8 @@ def issue_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     uses = _readers(program)[tensor]
     if len(np.unique(uses)) < 2:
         return program
-    place = _places(program, loads, tensor, uses, hw.sbuf.partition_bytes, policy.window)
+    room = int(hw.sbuf.partition_bytes * share)
+    place = _places(program, loads, tensor, uses, room, policy.window)
     key = np.arange(len(program), dtype=np.float64)
     key[loads] = np.where(place < np.arange(len(loads)), loads[place] - 0.5, loads)
     return program.permuted(np.argsort(key, kind="stable"))
@@ -96,15 +98,16 @@ def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int, 
     alive = 2.0 * _alive(program, loads)
     sizes = program.tensors["bytes"][tensor].tolist()
     place = np.arange(len(loads))
-    latest: dict[int, int] = {}
-    for index, count in enumerate(uses.tolist()):
-        ahead = max([at for level, at in latest.items() if level >= count], default=0)
-        spot = _earliest(alive, max(ahead, index - window), index, room - sizes[index]) if ahead < index else index
-        alive[spot:index] += sizes[index]
+    latest: dict[tuple[int, int], int] = {}
+    for index, kind in enumerate(zip(uses.tolist(), sizes, strict=True)):
+        count, size = kind
+        ahead = max([at for (level, other), at in latest.items() if level >= count or other < size], default=0)
+        spot = _earliest(alive, max(ahead, index - window), index, room - size) if ahead < index else index
+        alive[spot:index] += size
         place[index] = spot
         if spot < index:
             latest = {level: at + (at == index) for level, at in latest.items()}
-        latest[count] = max(latest.get(count, 0), spot + (spot == index))
+        latest[kind] = max(latest.get(kind, 0), spot + (spot == index))
     return place
 
 

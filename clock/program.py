@@ -123,6 +123,8 @@ def programs(columns: Mapping[str, Mapping[str, Any]], names: Mapping[str, tuple
         if name not in names:
             raise UsageError(f"the trace has no names[{name!r}]", rule="docs/contracts.md, Simulator to clock")
     instructions, accesses = tables["instructions"], tables["accesses"]
+    whole = np.zeros(len(instructions["rank"]), np.int32)
+    instructions["array"] = np.asarray(columns["instructions"].get("array", whole))
     keys = instructions["rank"].astype(np.int64) * 256 + instructions["core"]
     found = np.unique(keys)
     if len(found) <= 1:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import channels, throttle
+from .array import Tiles
 from .dma import QUEUE_ENGINE, QUEUES
+from .ports import Ports, Shared, ports
 from .program import GPSIMD, TENSOR
 
 if TYPE_CHECKING:
@@ -63,13 +65,14 @@ class _Stream:
 
 @dataclass(slots=True)
 class _State:
-    """The state of the loop. Lists are indexed by device row; `free` by resource."""
+    """The state of the loop. Lists are indexed by device row; `free` by resource. `written`: place in program order."""
 
     waits: list[tuple[int, ...]]
     interval: list[float]
     duration: list[float]
     load: list[bool]
     transfer: list[int]
+    written: list[int]
     start: list[float]
     end: list[float]
     ready: list[float]
@@ -82,6 +85,9 @@ class _State:
     across: float
     lead: float
     unclocked: tuple[float, float]
+    array: list[int]
+    tiles: Tiles | None
+    ports: Ports
     weights: float = 0.0
     loaded: float = 0.0
     waiting: dict[int, list[int]] = field(default_factory=dict)
@@ -114,7 +120,9 @@ def run(
     device: Device,
     moved: Transfers,
     stream: Ints,
+    written: Ints,
     waits: list[tuple[int, ...]],
+    met: Shared,
     hw: Hardware,
     hold: Floats | None = None,
     after: Floats | None = None,
@@ -125,12 +133,14 @@ def run(
         device: device instructions in issue order.
         moved: their DMAs.
         stream: in-order stream of each device row: 0 to 4 an engine, from 5 on loads and stores of each DMA queue.
+        written: place of each device row in program order.
         waits: for each device row the rows it waits for; ~row where both are on one engine.
+        met: what each device row shares with other engines.
         hw: the hardware table.
         hold: earliest start of each device row, in ns; 0 where not given.
         after: how long after a GpSimdE row's end its work is done (see meetings.py), in ns; 0 where not given.
     """
-    state = _state(device, stream, waits, hw)
+    state = _state(device, stream, written, waits, met, hw)
     idle = [0.0] * len(device.source)
     state.hold = idle if hold is None else hold.tolist()
     state.after = idle if after is None else after.tolist()
@@ -150,16 +160,19 @@ def run(
     return Times(found[0], found[1], found[2], found[3], start, end, grid.changes)
 
 
-def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardware) -> _State:
+def _state(
+    device: Device, stream: Ints, written: Ints, waits: list[tuple[int, ...]], met: Shared, hw: Hardware
+) -> _State:
     count = len(device.source)
     streams = [_Stream(np.flatnonzero(stream == code).tolist(), _resource(code)) for code in range(STREAMS)]
-    issuing = {lane.resource for lane in streams[ENGINE_STREAMS:] if lane.rows}
+    issuing = {lane.resource for lane in streams[ENGINE_STREAMS:] if lane.rows} | met.engines
     return _State(
         waits=waits,
         interval=device.interval.tolist(),
         duration=device.duration.tolist(),
         load=device.load.tolist(),
         transfer=device.transfer.tolist(),
+        written=written.tolist(),
         start=[0.0] * count,
         end=[0.0] * count,
         ready=[0.0] * count,
@@ -172,6 +185,9 @@ def _state(device: Device, stream: Ints, waits: list[tuple[int, ...]], hw: Hardw
         across=hw.handover.signal_ns + hw.handover.wait_ns,
         lead=hw.dma.software_start_ns,
         unclocked=(hw.tensor.pipeline_ns, hw.tensor.load_fixed_ns),
+        array=device.array.tolist(),
+        tiles=Tiles(hw.tensor.min_columns / hw.tensor.clock_ghz) if device.array.any() else None,
+        ports=ports(met),
     )
 
 
@@ -189,6 +205,8 @@ def _wake(state: _State, grid: throttle.Clock) -> None:
             lane.ready = _UNKNOWN
         elif state.timed[code]:
             lane.ready = state.operands(lane.rows[lane.at], code)
+        elif code == TENSOR and state.tiles:
+            _multiply_tiles(state, lane, grid, state.tiles)
         elif code == TENSOR:
             _multiply(state, lane, grid)
         else:
@@ -243,8 +261,38 @@ def _multiply(state: _State, lane: _Stream, grid: throttle.Clock) -> None:
     lane.at, state.free[TENSOR], state.weights, state.loaded = at, free, weights, loaded
 
 
+def _multiply_tiles(state: _State, lane: _Stream, grid: throttle.Clock, tiles: Tiles) -> None:
+    """As `_multiply`, for an array of which multiplies use parts: those on other parts need not wait."""
+    rows, (fixed, fixed_load) = lane.rows, state.unclocked
+    while lane.at < len(rows):
+        row = rows[lane.at]
+        ready = state.operands(row, TENSOR)
+        if ready < 0.0:
+            break
+        part = state.array[row]
+        if state.load[row]:
+            begin = max(ready, tiles.may_load(part), tiles.last)
+            factor = grid.factor(begin)
+            state.loaded = begin + state.interval[row] * factor
+            end = begin + fixed_load + (state.duration[row] - fixed_load) * factor
+        else:
+            begin = max(ready, state.loaded, tiles.may_multiply(part))
+            factor = grid.factor(begin)
+            length = state.interval[row] * factor
+            alone = tiles.multiply(part, begin, length)
+            grid.work(begin + length - alone, alone)
+            end = begin + fixed + (state.duration[row] - fixed) * factor
+        state.ready[row], state.start[row], state.end[row], state.done[row] = ready, begin, end, end
+        state.finish(row, end + state.across)
+        lane.at += 1
+
+
 def _next(state: _State, timed: list[int], lanes: channels.Channels) -> tuple[int, float]:
-    """The stream whose next row can go earliest, and when; -1 where none can. Of two, the first in issue order goes."""
+    """The stream whose next row can go earliest, and when; -1 where none can.
+
+    Of two DMAs the first in issue order goes, of a DMA and another instruction the first in program order: a DMA that
+    was moved ahead takes no turn from what stood before it.
+    """
     best, when, which = -1, 0.0, 0
     for code in timed:
         lane = state.streams[code]
@@ -254,9 +302,18 @@ def _next(state: _State, timed: list[int], lanes: channels.Channels) -> tuple[in
         time = max(lane.ready, state.free[lane.resource])
         if code >= ENGINE_STREAMS:
             time = max(time, lanes.room(state.transfer[row]))
-        if best < 0 or time < when or (time == when and row < which):
+        else:
+            time = state.ports.free(row, code, time)
+        if best < 0 or time < when or (time == when and _before(state, code, row, best, which)):
             best, when, which = code, time, row
     return best, when
+
+
+def _before(state: _State, code: int, row: int, other: int, which: int) -> bool:
+    """Whether one of two rows that can go at the same time goes first."""
+    if (code < ENGINE_STREAMS) == (other < ENGINE_STREAMS):
+        return row < which
+    return state.written[row] < state.written[which]
 
 
 def _issue(state: _State, code: int, when: float, lanes: channels.Channels) -> None:
@@ -264,8 +321,9 @@ def _issue(state: _State, code: int, when: float, lanes: channels.Channels) -> N
     lane = state.streams[code]
     row = lane.rows[lane.at]
     shown = when + state.lead if _resource(code) == GPSIMD and code >= ENGINE_STREAMS else when
-    state.ready[row], state.start[row], state.end[row] = lane.ready, shown, shown + state.duration[row]
-    state.free[lane.resource] = when + state.interval[row]
+    late = 0.0 if code >= ENGINE_STREAMS else state.ports.take(row, code, when, state.interval[row])
+    state.ready[row], state.start[row], state.end[row] = lane.ready, shown, shown + state.duration[row] + late
+    state.free[lane.resource] = when + state.interval[row] + late
     if code >= ENGINE_STREAMS:
         state.done[row] = lanes.move(state.transfer[row], when)
         state.finish(row, state.done[row] + lanes.completion)

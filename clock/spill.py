@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .order import issue_order
 from .placement import Placement, lives, place
 from .program import HBM, SBUF, Bools, Ints, Program, Table
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from nkilab.hardware import Hardware
 
     from .policy import Policy
+
+_SHARES = 0.75, 0.5, 0.25, 0.0
+"""Shares of SBUF for loads moved ahead, tried in turn where all of it leaves no room for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,33 @@ class _Visits:
     until: Ints
 
 
-def spilled(program: Program, hw: Hardware, policy: Policy) -> tuple[Program, Placement]:
-    """Place a program's tensors; where some do not fit in SBUF, the program with their reloads and saves, placed."""
+def laid_out(given: Program, hw: Hardware, policy: Policy) -> tuple[Program, Placement]:
+    """A program in issue order with every tensor placed, and reloads and saves of those that do not fit in SBUF.
+
+    Loads move ahead only so far that what fits in program order still fits: moving them must not make spills.
+    """
+    program = issue_order(given, hw, policy)
     placement = place(program, hw)
-    in_sbuf = program.tensors["space"] == SBUF
-    if not (placement.overflow & in_sbuf).any():
+    if not _overflows(program, placement):
         return program, placement
-    visits = _visits(program, _victims(program, hw.sbuf.partition_bytes * policy.resident, policy.apart), policy.apart)
+    if program is not given and not _overflows(given, place(given, hw)):
+        for share in _SHARES:
+            program = issue_order(given, hw, policy, share)
+            placement = place(program, hw)
+            if not _overflows(program, placement):
+                return program, placement
+    return _spilled(program, placement, hw, policy)
+
+
+def _overflows(program: Program, placement: Placement) -> bool:
+    return bool((placement.overflow & (program.tensors["space"] == SBUF)).any())
+
+
+def _spilled(program: Program, placement: Placement, hw: Hardware, policy: Policy) -> tuple[Program, Placement]:
+    victims = _victims(program, hw.sbuf.partition_bytes * policy.resident, policy.apart)
+    if not victims.any():
+        return program, placement
+    visits = _visits(program, victims, policy.apart)
     if not visits.loads.any():
         return program, placement
     changed = _insert(program, visits)
@@ -63,6 +87,8 @@ def _victims(program: Program, limit: float, apart: int) -> Bools:
     every = np.zeros(len(program.tensors["bytes"]), np.bool_)
     living = lives(program, SBUF)
     every[living.tensor] = program.tensors["address"][living.tensor] < 0
+    if not every.any():
+        return every
     visits = np.bincount(_visits(program, every, apart).tensor, minlength=len(every))
     size = program.tensors["bytes"][living.tensor].tolist()
     value = (program.tensors["bytes"] / np.maximum(visits, 1))[living.tensor].tolist()

@@ -37,7 +37,7 @@ class Clock:
 
     def work(self, start: float, length: float) -> None:
         """Count `length` ns of work from `start`, a time that `factor` has seen."""
-        beyond = max(start + length - self.stop, 0.0)
+        beyond = min(max(start + length - self.stop, 0.0), length)
         self.busy += length - beyond
         self.carry += beyond
 

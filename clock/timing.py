@@ -15,14 +15,14 @@ from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, transfers
 from .engines import engine_of
 from .expand import Device, expand
 from .meetings import ROUNDS, Meetings, apply, held, meetings
-from .order import issue_order
 from .pieces import in_pieces
 from .placement import Placement, resource_edges
 from .policy import Policy
+from .ports import Shared, shared
 from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
 from .ranges import alternatives, body_range
 from .schedule import ENGINE_STREAMS, Times, run
-from .spill import spilled
+from .spill import laid_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,10 +136,22 @@ class _Prepared:
     consumer: Ints
     kind: Ints
     waits: list[tuple[int, ...]]
+    met: Shared
 
     def run(self, hw: Hardware, hold: Floats | None = None, after: Floats | None = None) -> Times:
         """Lay it out."""
-        return run(self.device, self.moved, self.stream[self.device.source], self.waits, hw, hold, after)
+        source = self.device.source
+        return run(
+            self.device,
+            self.moved,
+            self.stream[source],
+            self.program.rows[source],
+            self.waits,
+            self.met,
+            hw,
+            hold,
+            after,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +171,7 @@ class _Part:
 
 def _prepare(given: Program, hw: Hardware, policy: Policy, cores: int) -> _Prepared:
     """Everything about one core's program that does not depend on times."""
-    program, placement = spilled(issue_order(in_pieces(given, hw), hw, policy), hw, policy)
+    program, placement = laid_out(in_pieces(given, hw), hw, policy)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
     moved = transfers(program, hw, policy, cores)
@@ -168,7 +180,8 @@ def _prepare(given: Program, hw: Hardware, policy: Policy, cores: int) -> _Prepa
     edges = Edges.join([dependences(program, stream), resource_edges(program, placement, stream, policy.lead)])
     producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
     waits = _waits(producer, consumer, stream[device.source], edges.kind)
-    return _Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits)
+    met = shared(program, device, engine, placement, seen, hw)
+    return _Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits, met)
 
 
 def _laid_out(

@@ -40,6 +40,7 @@ class Check:
     elements: int = 0
     stationary: int = 0
     flops: int = 0
+    array: int = 0
 
     @property
     def generation(self) -> int:

@@ -329,6 +329,7 @@ def make_plan(
         check.stationary,
         sum(FLAG[name] for name in check.flags),
         check.flops,
+        check.array,
         (*(what.operands[i].name for i in tensors), *("index" for _ in indices)),
         (*(what.operands[i].write for i in tensors), *(False for _ in indices)),
         layouts + tuple(index.layout for index in indices),

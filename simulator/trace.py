@@ -50,6 +50,7 @@ class Shape:
     stationary: int
     flags: int
     flops: int
+    array: int
     roles: tuple[str, ...]
     writes: tuple[bool, ...]
     layouts: tuple[Layout, ...]
@@ -167,6 +168,7 @@ def _instructions(shapes: list[Shape], rows: np.ndarray, names: dict[str, dict[s
         "stationary": of_plan([s.stationary for s in shapes], np.int32),
         "flags": of_plan([s.flags for s in shapes], np.int32) | rows[:, 4].astype(np.int32),
         "flops": of_plan([s.flops for s in shapes], np.int64),
+        "array": of_plan([s.array for s in shapes], np.int32),
     }
     columns |= {name: traffic[plan, i] for i, name in enumerate(_BYTES)}
     columns |= {name: rows[:, i].astype(np.int32) for i, name in ((1, "site"), (2, "stack"), (3, "iteration"))}

@@ -97,7 +97,14 @@ def tiling(check: Check) -> tuple[int, int]:
                 f"tile_position={position}, tile_size={size}",
                 rule=f"sizes {smallest} to 128 in powers of two; positions are multiples of the size within 128",
             )
+    check.array = squares(position, size)
     return int(size[0]), int(size[1])
+
+
+def squares(position: tuple[int, ...], size: tuple[int, ...]) -> int:
+    """Bits of the 4 x 4 squares of 32 x 32 processing elements that a tile of the array covers, row by row."""
+    rows, columns = (range(start // 32, (start + extent) // 32) for start, extent in zip(position, size, strict=True))
+    return sum(1 << (4 * row + column) for row in rows for column in columns)
 
 
 def _double_row(check: Check, array_columns: int) -> None:

@@ -76,6 +76,7 @@ class TraceBuilder:
         default_factory=lambda: {"api": {}, "function": {}, "role": {}, "dtype": {}}
     )
     core: int = 0
+    array: dict[int, int] = field(default_factory=dict)
 
     def code(self, name: str, value: str) -> int:
         return self.lists[name].setdefault(value, len(self.lists[name]))
@@ -173,6 +174,9 @@ class TraceBuilder:
         for name, (keys, rows) in tables.items():
             values = np.array(rows, np.int64).reshape(-1, len(keys.split()))
             columns[name] = {key: values[:, i].copy() for i, key in enumerate(keys.split())}
+        columns["instructions"]["array"] = np.array(
+            [self.array.get(i, 0) for i in range(len(self.instructions))], np.int32
+        )
         for key in ("write", "strided"):
             columns["accesses"][key] = columns["accesses"][key].astype(np.bool_)
         names = {name: tuple(values) for name, values in self.lists.items()}
