@@ -17,7 +17,8 @@ import nki.isa as nisa
 import nki.language as nl
 
 from .flash_attention import flash_attention
-from .fused_qkv import fused_qkv, heads_per_tile
+from .fused_qkv import fused_qkv
+from .fused_qkv_heads import Layout
 from .matmul_fast import BANKS_M, BANKS_N, multiply_block
 from .projection import BANK, ROWS
 from .tiles import load_aside, shard, spans
@@ -94,17 +95,20 @@ def load(weight, row, rows, column, columns):
 
 
 def turned_heads(attended, token, tokens):
-    """Pairs (row of the weight, tile `[heads * d, tokens]`): as many whole heads to a tile as `fused_qkv` has."""
+    """Pairs (row of the weight, tile `[<= 128 of heads * d, tokens]`): several heads to a tile, or a head on two."""
     heads, length, d = attended.shape
     pairs = []
-    for head, count in spans((0, heads), heads_per_tile(d)):
-        bank = nl.ndarray((count * d, tokens), dtype=attended.dtype, buffer=nl.psum)
-        for at, p in spans((0, tokens), ROWS):
-            rows = nl.ndarray((p, count, d), dtype=attended.dtype, buffer=nl.sbuf)
-            place = (head * length + token + at) * d
-            load_aside(rows, attended.ap(pattern=[[d, p], [length * d, count], [1, d]], offset=place))
-            nisa.nc_transpose(dst=bank[:, at : at + p], data=rows.reshape((p, count * d)), engine=nisa.engine.tensor)
-        tile = nl.ndarray((count * d, tokens), dtype=attended.dtype, buffer=nl.sbuf)
-        nisa.tensor_copy(dst=tile, src=bank)
-        pairs.append((head * d, tile))
+    for head, count in Layout(d, False).units(heads):
+        for low, size in spans((0, count * d), ROWS):
+            bank = nl.ndarray((size, tokens), dtype=attended.dtype, buffer=nl.psum)
+            for at, p in spans((0, tokens), ROWS):
+                rows = nl.ndarray((p, count, size // count), dtype=attended.dtype, buffer=nl.sbuf)
+                place = (head * length + token + at) * d + low
+                pattern = [[d, p], [length * d, count], [1, size // count]]
+                load_aside(rows, attended.ap(pattern=pattern, offset=place))
+                turned = bank[:, at : at + p]
+                nisa.nc_transpose(dst=turned, data=rows.reshape((p, size)), engine=nisa.engine.tensor)
+            tile = nl.ndarray((size, tokens), dtype=attended.dtype, buffer=nl.sbuf)
+            nisa.tensor_copy(dst=tile, src=bank)
+            pairs.append((head * d + low, tile))
     return pairs

@@ -203,12 +203,12 @@ def accumulate(bank, stationary, moving):
         nisa.nc_matmul(dst=bank, stationary=left, moving=right)
 
 
-def turned_vector(vector, column, count, size):
-    """`count` runs of `size` elements of a `[1, N]` tensor as fp32 columns `[size, count]`: read as rows, then turned."""
+def turned_vector(vector, column, count, size, step):
+    """`count` runs of `size` elements of a `[1, N]`, `step` apart, as fp32 columns `[size, count]`: read as rows, then turned."""
     result = nl.ndarray((size, count), dtype=nl.float32, buffer=nl.sbuf)
     for at, rows in spans((0, count), ROWS):
         tile = nl.ndarray((rows, size), dtype=vector.dtype, buffer=nl.sbuf)
-        load_aside(tile, vector.ap(pattern=[[size, rows], [1, size]], offset=column + at * size))
+        load_aside(tile, vector.ap(pattern=[[step, rows], [1, size]], offset=column + at * step))
         bank = nl.ndarray((size, rows), dtype=vector.dtype, buffer=nl.psum)
         nisa.nc_transpose(dst=bank, data=tile, engine=nisa.engine.tensor)
         nisa.tensor_copy(dst=result[:, at : at + rows], src=bank)

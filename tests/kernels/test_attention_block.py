@@ -42,7 +42,7 @@ def check(target: str = "trn2", seed: int = 0, **wanted: Any) -> None:
     hidden=st.integers(16, 300),
     share=st.integers(1, 3),
     kv_heads=st.integers(1, 2),
-    d=st.sampled_from([32, 64, 128]),
+    d=st.sampled_from([32, 64, 128, 192, 256]),
     dtype=st.sampled_from(["float32", "bfloat16"]),
     causal=st.booleans(),
     interleaved=st.booleans(),

@@ -76,7 +76,7 @@ sizes = {
     "hidden": st.integers(16, 400),
     "heads": st.integers(1, 5),
     "kv_heads": st.integers(1, 3),
-    "d": st.sampled_from([16, 32, 64, 96, 128]),
+    "d": st.sampled_from([16, 32, 64, 96, 128, 130, 192, 256]),
     "dtype": st.sampled_from([BF16, FP16, FP32]),
 }
 options = {
@@ -122,6 +122,13 @@ def test_every_generation_and_norm(target: str, norm: str | None) -> None:
     check(target=target, norm=norm, bias=True, head_norm=True, cached=True, **small)
 
 
+@pytest.mark.parametrize("dtype", [FP32, BF16])
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("d", [130, 192, 256])
+def test_a_head_of_more_than_128_takes_two_tiles(d: int, interleaved: bool, dtype: str) -> None:
+    check(**{**small, "d": d, "dtype": dtype}, interleaved=interleaved, bias=True, head_norm=True, cached=True)
+
+
 def test_blocks_of_512_tokens_prepare_the_next_one() -> None:
     check(**{**small, "tokens": 1100, "heads": 16})
 
@@ -162,8 +169,9 @@ def test_two_runs_are_equal_bit_for_bit() -> None:
         ({"norm": "group"}, "rms, layer or None"),
         ({"position": 10**6}, "do not fit"),
         ({"heads": 4}, "columns a multiple of"),
+        ({"heads": 1, "kv_heads": 0}, "head dimension 320: at most 256"),
     ],
-    ids=["norm", "position", "heads"],
+    ids=["norm", "position", "heads", "d"],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     values, meta = arguments(cached=True, **small)
