@@ -22,6 +22,9 @@ from .matmul_fast import BANKS_M, BANKS_N, Operand, load_steps, multiply_block
 from .projection import BANK, ROWS
 from .tiles import spans
 
+FIRST = 256
+"""Columns of the first chunk, whose gather nothing hides; fewer would leave the multiplies waiting for their operands."""
+
 
 @nki.jit
 def allgather_matmul(lhs, rhs, ranks=1):
@@ -34,7 +37,7 @@ def allgather_matmul(lhs, rhs, ranks=1):
     assert rhs.shape[0] == K, f"lhs contracts over {K}, rhs over {rhs.shape[0]}"
     result = nl.ndarray((ranks * M, rhs.shape[1]), dtype=lhs.dtype, buffer=nl.shared_hbm)
     group = ncc.ReplicaGroup([list(range(ranks))])
-    chunks = spans((0, M), BANKS_M * ROWS)
+    chunks = [*spans((0, min(M, FIRST)), FIRST), *spans((FIRST, M), BANKS_M * ROWS)]
     following = gather(lhs, *chunks[0], group, ranks)
     for index, (m, size) in enumerate(chunks):
         gathered = following

@@ -13,7 +13,7 @@ from nkilab.kernels import attention_block as kernels
 from nkilab.kernels import fused_qkv_cases
 from nkilab.reference import attention_block as reference
 
-AXES = {"tokens": 256, "hidden": 512, "heads": 4, "kv_heads": 2, "d": 128, "dtype": "float32"}
+AXES = {"tokens": 256, "hidden": 512, "heads": 4, "kv_heads": 2, "d": 128, "dtype": "bfloat16"}
 
 
 def inputs(axes: Mapping[str, Any], rng: np.random.Generator) -> tuple[nkilab.Array | None, ...]:
@@ -32,14 +32,23 @@ def flops(axes: Mapping[str, Any]) -> int:
 
 _META: dict[str, Any] = {"heads": AXES["heads"], "kv_heads": AXES["kv_heads"]}
 
-CASES = (
-    nkilab.Case(
+
+def _case(name: str, **axes: Any) -> nkilab.Case:
+    return nkilab.Case(
         kernel=kernels.attention_block,
         inputs=inputs,
         reference=partial(reference.attention_block, **_META),
-        axes=AXES,
+        axes={**AXES, **axes},
         meta=_META,
         flops=flops,
         reduction="hidden",
-    ),
+        # The norm, the projection, RoPE, the weights, attention, the output projection.
+        roundings=6,
+        name=name,
+    )
+
+
+CASES = (
+    _case("attention_block"),
+    _case("attention_block_fp32", d=256, dtype="float32"),
 )

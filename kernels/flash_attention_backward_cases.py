@@ -1,4 +1,4 @@
-"""Cases for `flash_attention_backward.py`: 2 heads on one key head of 64 over 512 positions, fp32."""
+"""Cases for `flash_attention_backward.py`: 2 heads on one key head of 64 over 512 positions, bf16 unless an axis says otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nkilab
 from nkilab.kernels import flash_attention_backward as kernels
 from nkilab.reference import flash_attention as reference
 
-AXES = {"heads": 2, "kv_heads": 1, "d": 64, "seq": 512, "dtype": "float32"}
+AXES = {"heads": 2, "kv_heads": 1, "d": 64, "seq": 512, "dtype": "bfloat16"}
 
 
 def inputs(axes: Mapping[str, Any], rng: np.random.Generator, causal: bool = False) -> tuple[nkilab.Array, ...]:
@@ -30,15 +30,17 @@ def flops(axes: Mapping[str, Any], share: float = 1.0) -> int:
     return int(share * 10 * int(axes["heads"]) * int(axes["d"]) * int(axes["seq"]) ** 2)
 
 
-def _case(name: str, causal: bool) -> nkilab.Case:
+def _case(name: str, causal: bool, dtype: str = "bfloat16") -> nkilab.Case:
     return nkilab.Case(
         kernel=kernels.flash_attention_backward,
         inputs=partial(inputs, causal=causal),
         reference=partial(reference.flash_attention_backward, causal=causal),
-        axes=AXES,
+        axes={**AXES, "dtype": dtype},
         meta={"causal": causal},
         flops=partial(flops, share=0.5 if causal else 1.0),
         reduction="seq",
+        # The weights, their slope, the gradients.
+        roundings=3,
         name=name,
     )
 
@@ -46,4 +48,5 @@ def _case(name: str, causal: bool) -> nkilab.Case:
 CASES = (
     _case("flash_attention_backward", causal=False),
     _case("flash_attention_backward_causal", causal=True),
+    _case("flash_attention_backward_fp32", causal=True, dtype="float32"),
 )

@@ -22,7 +22,7 @@ import nki
 import nki.isa as nisa
 import nki.language as nl
 
-from .tiles import ACTIVATIONS, broadcast_rows, is_narrow, shard, spans
+from .tiles import ACTIVATIONS, broadcast_rows, is_narrow, itemsize, shard, spans
 
 BANK = nl.tile_size.psum_bank_fmax
 ROWS = nl.tile_size.pmax
@@ -45,17 +45,21 @@ def matmul(lhs, rhs, bias=None, lhs_layout="km", rhs_layout="kn", activation=Non
         rhs_layout: "kn" or "nk".
         activation: a name in `tiles.ACTIVATIONS`, or None.
         out_dtype: dtype of the result; that of lhs unless given.
-        double_row: contract fp8 operands over 256 rows at once (trn2, trn3); both in the "km" and "kn" layouts.
+        double_row: contract fp8 operands over 256 rows at once (trn2, trn3).
 
     On a logical core of two (`matmul[2]`) each core computes a part of M or of N, whichever has more tiles.
     """
+    assert len(lhs.shape) == len(rhs.shape) == 2, f"lhs and rhs have 2 dimensions, not {lhs.shape} and {rhs.shape}"
+    assert activation in (None, *ACTIVATIONS), f"activation={activation!r}: one of {', '.join(ACTIVATIONS)}"
     K, M = lhs.shape if lhs_layout == "km" else (lhs.shape[1], lhs.shape[0])
     K_rhs, N = rhs.shape if rhs_layout == "kn" else (rhs.shape[1], rhs.shape[0])
     assert lhs_layout in ("km", "mk"), f"lhs_layout={lhs_layout!r}: km or mk"
     assert rhs_layout in ("kn", "nk"), f"rhs_layout={rhs_layout!r}: kn or nk"
     assert K_rhs == K, f"lhs contracts over {K}, rhs over {K_rhs}"
     assert bias is None or bias.shape == (1, N), f"bias has shape {bias.shape}, needs (1, {N})"
-    assert not double_row or (lhs_layout, rhs_layout) == ("km", "kn"), "double_row takes layouts km and kn"
+    assert not double_row or itemsize(lhs.dtype) == itemsize(rhs.dtype) == 1, (
+        f"double_row takes fp8 operands, not {lhs.dtype} and {rhs.dtype}"
+    )
     result = nl.ndarray((M, N), dtype=out_dtype or lhs.dtype, buffer=nl.shared_hbm)
 
     left = Operand(lhs, lhs_layout == "mk")
@@ -83,11 +87,12 @@ class Operand:
         self.transposed = transposed
         self.first_row = first_row
         self.by_engine = transposed and not is_narrow(hbm.dtype)
+        self.ones = None
 
     def load(self, k, depth, steps, pairs, column, columns):
         """Tiles of `steps` steps of K, from row k and column `column` on: [depth, columns], double-row [depth, 2, columns]."""
         if self.by_engine:
-            return self.turn(k, depth, steps, column, columns)
+            return self.turn(k, depth, steps, pairs, column, columns)
         if self.transposed:
             tiles = [nl.ndarray((depth, columns), dtype=self.hbm.dtype, buffer=nl.sbuf) for _ in range(steps)]
             for step, tile in enumerate(tiles):
@@ -98,25 +103,42 @@ class Operand:
         tile = nl.ndarray((depth, steps, pairs, columns), dtype=self.hbm.dtype, buffer=nl.sbuf)
         pattern = [[width, depth], [pairs * depth * width, steps], [depth * width, pairs], [1, columns]]
         nisa.dma_copy(dst=tile, src=self.hbm.ap(pattern=pattern, offset=(self.first_row + k) * width + column))
-        return [tile[:, step, :, :] if pairs == 2 else tile[:, step, 0, :] for step in range(steps)]
+        return steps_of(tile)
 
-    def turn(self, k, depth, steps, column, columns):
+    def turn(self, k, depth, steps, pairs, column, columns):
         """Steps of an operand with K in its rows: read as it lies, 128 columns a DMA, and turned on the tensor engine."""
         rows = []
         for at, size in spans((0, columns), ROWS):
-            rows.append(nl.ndarray((size, steps * depth), dtype=self.hbm.dtype, buffer=nl.sbuf))
-            nisa.dma_copy(dst=rows[-1], src=self.hbm[column + at : column + at + size, k : k + steps * depth])
-        tiles = [nl.ndarray((depth, columns), dtype=self.hbm.dtype, buffer=nl.sbuf) for _ in range(steps)]
-        for step, tile in enumerate(tiles):
+            rows.append(nl.ndarray((size, steps * pairs * depth), dtype=self.hbm.dtype, buffer=nl.sbuf))
+            nisa.dma_copy(dst=rows[-1], src=self.hbm[column + at : column + at + size, k : k + steps * pairs * depth])
+        tile = nl.ndarray((depth, steps, pairs, columns), dtype=self.hbm.dtype, buffer=nl.sbuf)
+        for index in range(steps * pairs):
+            target = tile[:, index // pairs, index % pairs, :]
             for at, size in spans((0, columns), BANK):
-                turned = nl.ndarray((depth, size), dtype=self.hbm.dtype, buffer=nl.psum)
+                # TensorE's transpose mode leaves fp8 in 16-bit places: a product with the identity is as exact, in fp32.
+                wide = itemsize(self.hbm.dtype) == 1
+                turned = nl.ndarray((depth, size), dtype=nl.float32 if wide else self.hbm.dtype, buffer=nl.psum)
                 for part, width in spans((at, at + size), ROWS):
-                    source = rows[part // ROWS][:, step * depth : (step + 1) * depth]
-                    nisa.nc_transpose(
-                        dst=turned[:, part - at : part - at + width], data=source, engine=nisa.engine.tensor
-                    )
-                nisa.tensor_copy(dst=tile[:, at : at + size], src=turned)
-        return tiles
+                    source = rows[part // ROWS][:, index * depth : (index + 1) * depth]
+                    place = turned[:, part - at : part - at + width]
+                    if wide:
+                        nisa.nc_matmul(dst=place, stationary=source, moving=self.identity(width))
+                    else:
+                        nisa.nc_transpose(dst=place, data=source, engine=nisa.engine.tensor)
+                nisa.tensor_copy(dst=target[:, at : at + size], src=turned)
+        return steps_of(tile)
+
+    def identity(self, size):
+        """The identity `[size, size]` in bf16, which multiplies fp8 too; made once."""
+        if self.ones is None:
+            self.ones = nl.shared_identity_matrix(ROWS, dtype=nl.bfloat16)
+        return self.ones[0:size, 0:size]
+
+
+def steps_of(tile):
+    """The steps of a tile `[depth, steps, pairs, columns]`: `[depth, 2, columns]` each in double-row, else `[depth, columns]`."""
+    _, steps, pairs, _ = tile.shape
+    return [tile[:, step, :, :] if pairs == 2 else tile[:, step, 0, :] for step in range(steps)]
 
 
 def load_steps(left, right, K, in_m, in_n, double_row):

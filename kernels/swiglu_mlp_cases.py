@@ -28,14 +28,19 @@ def flops(axes: Mapping[str, Any]) -> int:
     return 6 * int(axes["tokens"]) * int(axes["hidden"]) * int(axes["features"])
 
 
-CASES = (
-    nkilab.Case(
+def _case(name: str, dtype: str) -> nkilab.Case:
+    return nkilab.Case(
         kernel=kernels.swiglu_mlp,
         inputs=inputs,
         reference=partial(reference.swiglu_mlp, norm="rms"),
-        axes={"tokens": 256, "hidden": 1024, "features": 2816, "dtype": "float32"},
+        axes={"tokens": 256, "hidden": 1024, "features": 2816, "dtype": dtype},
         meta={"norm": "rms"},
         flops=flops,
         reduction="features",
-    ),
-)
+        # The norm, the gated features, the last product.
+        roundings=3,
+        name=name,
+    )
+
+
+CASES = (_case("swiglu_mlp", "bfloat16"), _case("swiglu_mlp_fp32", "float32"))

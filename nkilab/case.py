@@ -35,6 +35,7 @@ class Case:
         flops: `flops(axes)` gives the useful floating-point operations, for a share of the peak; None where unknown.
         mutates: parameters that the kernel is meant to write in place.
         reduction: the axis over whose length sums run; it sets the tolerance. None where nothing is summed.
+        roundings: how often a value is rounded to the outputs' dtype on its way to them; it sets the tolerance.
         name: what the case is called; the kernel's name unless said.
 
     Raises:
@@ -49,6 +50,7 @@ class Case:
     flops: Callable[[Mapping[str, Any]], int] | None = None
     mutates: tuple[str, ...] = ()
     reduction: str | None = None
+    roundings: int = 1
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -64,6 +66,8 @@ class Case:
             raise UsageError("Case: the kernel has no __name__", fix="pass name=")
         if self.reduction is not None:
             _known("reduction", (self.reduction,), self.axes, self.name)
+        if self.roundings < 1:
+            raise UsageError("Case: roundings counts the last one too", values=f"roundings is {self.roundings}")
         _known_parameters(self)
 
     def bind(self, **axes: Any) -> Case:
@@ -123,6 +127,8 @@ class Case:
         """`(rtol, atol)` for outputs of `dtype`, for inputs of order 1.
 
         Kernel and reference each round once to `dtype`, so they may lie one step apart: rtol is that type's epsilon.
+        Where they round R times on the way, values of order 1 may lie a step apart after each: a relative error where
+        they are multiplied, an absolute one where sums cancel; so rtol is R epsilons and atol holds R - 1 more.
         Both sum L products in fp32 in some order: partial sums grow like sqrt(i), each addition errs by at most half
         an epsilon of its partial sum, so the errors of L additions spread by about L * eps(fp32) / sqrt(8); atol is
         2 * L * eps(fp32), more than five of those. Integers must be equal: both are 0.
@@ -130,7 +136,8 @@ class Case:
         if not rounding(dtype):
             return 0.0, 0.0
         length = int(self.axes[self.reduction]) if self.reduction else 1
-        return rounding(dtype), 2 * length * rounding(np.dtype(np.float32))
+        inside = (self.roundings - 1) * rounding(dtype)
+        return rounding(dtype) + inside, 2 * length * rounding(np.dtype(np.float32)) + inside
 
     @property
     def ranks(self) -> int:

@@ -1,4 +1,4 @@
-"""allgather_matmul: every rank's columns of the product of all ranks' rows, for any sizes, without a race between ranks."""
+"""allgather_matmul: every rank's columns of the product of all ranks' rows, for any sizes, without a race between ranks, in little more time than the multiplies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nkilab
 from nkilab.kernels.allgather_matmul import allgather_matmul
+from nkilab.kernels.matmul_fast import matmul
 from nkilab.reference.allgather_matmul import allgather_matmul as reference
 from nkilab.simulator import Sim, execute, per_rank
 
@@ -56,3 +58,19 @@ def test_several_chunks_of_each_rank() -> None:
 @pytest.mark.parametrize("target", ["trn1", "trn2", "trn3"])
 def test_every_generation(target: str) -> None:
     check(2, 200, 130, 520, DTYPES[1], target=target)
+
+
+def modelled(kernel: Any, ranks: int, *args: Any) -> nkilab.Run:
+    return nkilab.simulate(kernel, *args, sim=nkilab.Sim(target="trn2", ranks=ranks, values=False))
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_gathers_hide_behind_the_multiplies_of_the_chunk_before(ranks: int) -> None:
+    k, m, n, bf16 = 2048, 2048, 1024, DTYPES[1]
+    lhs, rhs = np.zeros((k, m), bf16), np.zeros((k, n), bf16)
+    run = modelled(allgather_matmul, ranks, lhs, rhs, ranks)
+    gathers = run.collectives()
+    gathers_us = float(gathers.rows["total_ns"].sum()) / 1e3
+    multiplies_us = modelled(matmul, 1, np.zeros((k, ranks * m), bf16), rhs).body_us
+    assert gathers.hidden_ns >= 0.6 * (gathers.hidden_ns + gathers.exposed_ns)
+    assert run.body_us <= 0.95 * (gathers_us + multiplies_us)

@@ -82,10 +82,15 @@ def test_any_larger_shape(k: int, m: int, n: int, chosen: dict[str, Any]) -> Non
     check(k, m, n, **chosen)
 
 
-@given(k=st.integers(1, 800), m=st.integers(1, 200), n=st.integers(1, 600), dtype=st.sampled_from([E4M3, E5M2]))
-@settings(max_examples=20, deadline=None)
-def test_double_rows_of_any_depth(k: int, m: int, n: int, dtype: np.dtype[Any]) -> None:
-    check(k, m, n, dtype, with_bias=False, double_row=True, out_dtype="float32")
+@given(
+    k=st.integers(1, 1300), m=st.integers(1, 200), n=st.integers(1, 600), double_row=st.booleans(),
+    chosen=options, dtype=st.sampled_from([E4M3, E5M2]), out=st.sampled_from(["float32", "bfloat16"]),
+)  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_fp8_of_any_depth_layout_and_epilogue(
+    k: int, m: int, n: int, double_row: bool, chosen: dict[str, Any], dtype: np.dtype[Any], out: str
+) -> None:
+    check(k, m, n, **{**chosen, "dtype": dtype}, double_row=double_row, out_dtype=out)
 
 
 @pytest.mark.parametrize("target", ["trn1", "trn2", "trn3"])
@@ -105,17 +110,21 @@ def test_double_rows_are_refused_where_the_generation_has_none() -> None:
         check(256, 128, 512, E4M3, with_bias=False, target="trn1", double_row=True, out_dtype="float32")
 
 
-@pytest.mark.parametrize(("lhs_layout", "rhs_layout"), [("km", "nk"), ("mk", "kn"), ("mk", "nk")])
-def test_double_rows_need_the_contraction_first(lhs_layout: str, rhs_layout: str) -> None:
-    with pytest.raises(AssertionError, match="double_row takes layouts km and kn"):
-        nkilab.simulate(
-            matmul,
-            np.ones((256, 256), E4M3),
-            np.ones((256, 256), E4M3),
-            lhs_layout=lhs_layout,
-            rhs_layout=rhs_layout,
-            double_row=True,
-        )
+@pytest.mark.parametrize(
+    ("shapes", "meta", "message"),
+    [
+        (((256, 128), (128, 256)), {}, "lhs contracts over 256, rhs over 128"),
+        (((256, 128), (256, 256), (256, 1)), {}, r"bias has shape \(256, 1\), needs \(1, 256\)"),
+        (((256, 128), (256, 256)), {"lhs_layout": "nm"}, "lhs_layout='nm': km or mk"),
+        (((256, 128), (256, 256)), {"rhs_layout": "kk"}, "rhs_layout='kk': kn or nk"),
+        (((256, 128), (256, 256)), {"activation": "swish"}, "activation='swish': one of relu, gelu"),
+        (((256, 128), (256, 256)), {"double_row": True}, "double_row takes fp8 operands, not bfloat16"),
+        (((256, 128, 1), (256, 256)), {}, "lhs and rhs have 2 dimensions"),
+    ],
+)
+def test_what_does_not_fit_is_refused(shapes: tuple[Any, ...], meta: dict[str, Any], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        nkilab.simulate(matmul, *(np.ones(shape, BF16) for shape in shapes), **meta)
 
 
 def test_two_runs_are_equal_bit_for_bit_and_leave_the_inputs_alone() -> None:

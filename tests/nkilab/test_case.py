@@ -117,6 +117,13 @@ def test_tolerance_follows_the_output_s_type() -> None:
     assert case().tolerance(dtype("int32")) == (0.0, 0.0)
 
 
+def test_tolerance_follows_the_number_of_roundings() -> None:
+    (once, sums), (thrice, more) = (case(roundings=count).tolerance(dtype("bf16")) for count in (1, 3))
+    assert (thrice, more) == (3 * once, sums + 2 * once)
+    with pytest.raises(UsageError, match="counts the last one too"):
+        case(roundings=0)
+
+
 @pytest.mark.parametrize(
     ("ours", "message"),
     [
