@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .placement import lives
+from .placement import alive
 from .program import DMA_APIS, HBM, SBUF, Floats, Ints, Program
 
 if TYPE_CHECKING:
@@ -83,27 +83,17 @@ def _readers(program: Program) -> Ints:
     return np.bincount(origin[access["tensor"][~access["write"]]], minlength=tensors)[origin]
 
 
-def _alive(program: Program, loads: Ints) -> Floats:
-    """Bytes of a partition that are alive in SBUF at each load."""
-    living = lives(program, SBUF)
-    size = program.tensors["bytes"][living.tensor]
-    change = np.bincount(living.first, weights=size, minlength=len(program) + 1)
-    change -= np.bincount(living.last + 1, weights=size, minlength=len(program) + 1)[: len(program) + 1]
-    alive: Floats = np.cumsum(change, dtype=np.float64)[loads]
-    return alive
-
-
 def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int, window: int) -> Ints:
     """For each load the load that it is issued before: itself, or an earlier one."""
-    alive = 2.0 * _alive(program, loads)
+    live = 2.0 * alive(program)[loads]
     sizes = program.tensors["bytes"][tensor].tolist()
     place = np.arange(len(loads))
     latest: dict[tuple[int, int], int] = {}
     for index, kind in enumerate(zip(uses.tolist(), sizes, strict=True)):
         count, size = kind
         ahead = max([at for (level, other), at in latest.items() if level >= count or other < size], default=0)
-        spot = _earliest(alive, max(ahead, index - window), index, room - size) if ahead < index else index
-        alive[spot:index] += size
+        spot = _earliest(live, max(ahead, index - window), index, room - size) if ahead < index else index
+        live[spot:index] += size
         place[index] = spot
         if spot < index:
             latest = {level: at + (at == index) for level, at in latest.items()}
@@ -111,11 +101,11 @@ def _places(program: Program, loads: Ints, tensor: Ints, uses: Ints, room: int, 
     return place
 
 
-def _earliest(alive: Floats, low: int, high: int, room: float) -> int:
+def _earliest(live: Floats, low: int, high: int, room: float) -> int:
     """First index from which on, up to `high`, no more than `room` bytes are alive."""
     while high > low:
         start = max(low, high - _CHUNK)
-        full = np.flatnonzero(alive[start:high] > room)
+        full = np.flatnonzero(live[start:high] > room)
         if len(full):
             return start + int(full[-1]) + 1
         high = start

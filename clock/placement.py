@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .dependences import RESOURCE, Edges
-from .program import PSUM, SBUF, Bools, Ints, Program
+from .program import PSUM, SBUF, Bools, Floats, Ints, Program
 
 if TYPE_CHECKING:
     from nkilab.hardware import Hardware
@@ -53,6 +53,16 @@ def lives(program: Program, space: int) -> Lives:
         instruction[at][order].astype(np.int64),
         instruction[last_at][order].astype(np.int64),
     )
+
+
+def alive(program: Program) -> Floats:
+    """Bytes of a partition that are alive in SBUF at each instruction."""
+    living = lives(program, SBUF)
+    size = program.tensors["bytes"][living.tensor]
+    change = np.bincount(living.first, weights=size, minlength=len(program) + 1)
+    change -= np.bincount(living.last + 1, weights=size, minlength=len(program) + 1)[: len(program) + 1]
+    level: Floats = np.cumsum(change, dtype=np.float64)[: len(program)]
+    return level
 
 
 def place(program: Program, hw: Hardware, share: float = 1.0) -> Placement:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .order import issue_order
-from .placement import Placement, lives, place
-from .program import HBM, SBUF, Bools, Ints, Program, Table
+from .placement import Placement, alive, lives, place
+from .program import DMA_APIS, HBM, SBUF, Bools, Ints, Program, Table
 
 if TYPE_CHECKING:
     from nkilab.hardware import Hardware
@@ -52,19 +52,37 @@ class _Visits:
 def laid_out(given: Program, hw: Hardware, policy: Policy) -> tuple[Program, Placement]:
     """A program in issue order with every tensor placed, and reloads and saves of those that do not fit in SBUF.
 
-    Loads move ahead only so far that what fits in program order still fits: moving them must not make spills.
+    Loads move ahead only so far that what fits in program order still fits: moving them must not make spills. Tensors
+    that fit, but in no free piece of SBUF, wait for one instead.
     """
     program = issue_order(given, hw, policy)
     placement = place(program, hw)
+    if alive(given).max(initial=0.0) > _room(hw, policy):
+        return _spilled(program, placement, hw, policy)
     if not _overflows(program, placement):
         return program, placement
-    if program is not given and not _overflows(given, place(given, hw)):
-        for share in _SHARES:
-            program = issue_order(given, hw, policy, share)
-            placement = place(program, hw)
-            if not _overflows(program, placement):
-                return program, placement
-    return _spilled(program, placement, hw, policy)
+    for share in _SHARES if program is not given else ():
+        program = issue_order(given, hw, policy, share)
+        placement = place(program, hw)
+        if not _overflows(program, placement):
+            break
+    return program, placement
+
+
+def _room(hw: Hardware, policy: Policy) -> int:
+    return hw.sbuf.partition_bytes - policy.reserved
+
+
+def _together(program: Program, visits: _Visits, lead: int) -> int:
+    """Most bytes of a partition that copies take at once, each loaded some instructions before engines visit it."""
+    count, size = len(program), visits.b1 - visits.b0
+    moved = np.arange(count)
+    moved[visits.late] = visits.until
+    first = moved[visits.first]
+    first = np.where(program.api(*DMA_APIS)[first], first, np.maximum(first - lead, 0))
+    change = np.bincount(first, weights=size, minlength=count + 1)
+    change -= np.bincount(visits.last + 1, weights=size, minlength=count + 1)[: count + 1]
+    return int(np.cumsum(change).max(initial=0))
 
 
 def _overflows(program: Program, placement: Placement) -> bool:
@@ -72,10 +90,16 @@ def _overflows(program: Program, placement: Placement) -> bool:
 
 
 def _spilled(program: Program, placement: Placement, hw: Hardware, policy: Policy) -> tuple[Program, Placement]:
-    victims = _victims(program, hw.sbuf.partition_bytes * policy.resident, policy.apart)
-    if not victims.any():
-        return program, placement
-    visits = _visits(program, victims, policy.apart)
+    room, copies = _room(hw, policy), 0
+    while True:
+        victims = _victims(program, room - copies, policy.apart)
+        if not victims.any():
+            return program, placement
+        visits = _visits(program, victims, policy.apart)
+        needed = min(_together(program, visits, policy.lead), room // 2)
+        if needed <= copies:
+            break
+        copies = needed
     if not visits.loads.any():
         return program, placement
     changed = _insert(program, visits)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nkilab.clock import Policy, time
 from nkilab.clock.pieces import in_pieces
 from nkilab.clock.placement import lives, place
 from nkilab.clock.program import PSUM, SBUF, programs
@@ -171,6 +172,49 @@ def test_what_does_not_fit_is_loaded_again_for_each_visit(timed, hw) -> None:
     assert gone == int(gone)
     assert 80 * 4096 - gone * 4096 <= hw.sbuf.partition_bytes
     assert (timing.placements["address"] >= 0).all()
+
+
+def test_the_compiler_keeps_some_sbuf_for_itself(timed, hw) -> None:
+    """54 tiles of 4 KiB fit in 224 KiB but not beside 16 KiB; with nothing reserved they stay."""
+    trace = working_set(54, 3)
+    columns, names = trace.build()
+    loaded = 54 * 128 * 4096
+    assert time(columns, names, hw).dma["bytes"].sum() > loaded
+    assert time(columns, names, hw, Policy(reserved=0)).dma["bytes"].sum() == loaded
+
+
+def crowded(ahead: int) -> TraceBuilder:
+    """Computed tiles that fill SBUF but for 24 KiB, beside loads of tiles that are read twice and could go ahead."""
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", 1024, 128, kind="input")
+    for _ in range(ahead):
+        kept = [trace.sbuf(1024) for _ in range(40)]
+        for tile in kept:
+            trace.copy(tile, trace.sbuf(4))
+        once, twice = trace.sbuf(1024), trace.sbuf(1024)
+        trace.dma(once, source)
+        trace.dma(twice, source)
+        for tile in (once, twice, twice, *kept):
+            trace.copy(trace.sbuf(1), tile)
+    return trace
+
+
+def test_loads_moved_ahead_make_no_spills(timed) -> None:
+    assert timed(crowded(12)).dma["bytes"].sum() == 12 * 2 * 128 * 4096
+
+
+def test_tensors_that_fit_in_no_free_piece_wait_and_are_not_spilled(timed) -> None:
+    """Every second tile of 8 KiB dies; one of 80 KiB then fits by bytes only."""
+    trace = TraceBuilder()
+    tiles = [trace.sbuf(2048) for _ in range(24)]
+    for tile in tiles:
+        trace.copy(tile, trace.sbuf(4))
+    for tile in tiles[::2]:
+        trace.copy(trace.sbuf(1), tile.at(c1=2048))
+    trace.copy(trace.sbuf(80 * KIB // 4), trace.sbuf(4))
+    for tile in tiles[1::2]:
+        trace.copy(trace.sbuf(1), tile.at(c1=2048))
+    assert len(timed(trace).dma["bytes"]) == 0
 
 
 def test_what_was_computed_is_saved_too(timed) -> None:

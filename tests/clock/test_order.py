@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkilab.clock import Policy
+from nkilab.clock import Policy, time
 from nkilab.clock.dependences import KINDS, dependences
 from nkilab.clock.order import issue_order
 from nkilab.clock.program import programs
@@ -96,6 +96,37 @@ def test_loads_that_are_used_more_often_go_ahead() -> None:
     assert order[:3] == [0, 9, 1]
     assert sorted(order) == list(range(18))
     assert moved(reused_and_streamed(), loads="overtake") == list(range(18))
+
+
+def test_a_small_load_is_not_passed() -> None:
+    """As above, but what is read once is small: behind four large loads it would hold up its readers."""
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", 512, 128, kind="input")
+    small = trace.sbuf(4)
+    trace.dma(small, source.at(c1=4))
+    tiles = [trace.sbuf(512) for _ in range(2)]
+    trace.add("tensor_scalar", "vector", {"dst": trace.sbuf(4)}, {"data": small})
+    for tile in tiles:
+        trace.dma(tile, source)
+    for tile in tiles * 2:
+        trace.copy(trace.sbuf(4), tile)
+    assert moved(trace)[0] == 0
+
+
+def test_a_load_moved_ahead_takes_no_turn_from_gpsimd() -> None:
+    """The last load goes ahead of all in issue order, but what stood before it and is ready goes first."""
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", 512, 128, kind="input")
+    once, twice = trace.sbuf(512), trace.sbuf(512)
+    trace.dma(once, source)
+    row = trace.add("iota", "gpsimd", {"dst": trace.sbuf(8)}, {})
+    trace.dma(twice, source)
+    for tile in (once, twice, twice):
+        trace.copy(trace.sbuf(4), tile)
+    timing = time(*trace.build(), load("trn2"))
+    start = dict(zip(timing.instructions["trace_row"].tolist(), timing.instructions["start"].tolist(), strict=True))
+    assert moved(trace)[0] == 2
+    assert start[row] < 200.0
 
 
 def test_they_stay_where_sbuf_has_no_room() -> None:
