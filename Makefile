@@ -15,7 +15,7 @@ TORCH ?= torch==2.13.0
 # Tests at once; 0 runs them in one process.
 JOBS ?= 2
 
-.PHONY: help demo test test-torch check bench accuracy kernels-report links clean
+.PHONY: help demo test test-torch check bench accuracy kernels-report tested links clean
 help:
 	@echo "make demo        simulate, check and time four matmul kernels; reports in nkilab-out/"
 	@echo "make test        all tests but those that need torch"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench       speed of the simulator, clock and profiler"
 	@echo "make kernels-report  docs/kernels.md: how well the fast kernels use the machine"
 	@echo "make accuracy    measured against modelled; writes docs/accuracy.md"
+	@echo "make tested      which test holds which operation, for \`nkilab ops\`; writes simulator/tested.py"
 	@echo "make links       the tree of links that type checkers follow"
 	@echo "make clean       remove everything that make made, .venv too"
 
@@ -50,6 +51,10 @@ kernels-report: $(STAMP)
 
 accuracy: $(STAMP)
 	$(BIN)/python -m nkilab.bench.accuracy
+
+tested: $(STAMP)
+	$(BIN)/python -m tests.simulator.documented.collected
+	$(BIN)/ruff format --quiet simulator/tested.py
 
 # One package made of links, laid out as it is installed.
 links:

@@ -12,9 +12,16 @@ from . import isa as _instructions
 from .instruction import Instruction
 from .levels import ADDED, REMOVED
 from .nki import collectives, isa, language
+from .tested import TESTS
 
 GENERATIONS = {2: "trn1", 3: "trn2", 4: "trn3"}
 _PAGES = "https://awsdocs-neuron.readthedocs-hosted.com/en/latest/nki/api/generated/"
+_ORDER = "floats are added rank by rank in the order of the list"
+_ASSUMES = {
+    "all_reduce": _ORDER,
+    "reduce_scatter": _ORDER,
+    "get_nc_sub_version": "the first revision of each generation (0)",
+}
 _MODULES = {"nki.isa": isa, "nki.collectives": collectives, "nki.language": language}
 
 
@@ -25,6 +32,10 @@ class Operation:
     Attributes:
         name: full name.
         status: `supported`, `untested` (the documentation leaves its values open) or `unsupported`.
+        tests: tests that compare every element of its results with NumPy (and torch, where that has it) written from its
+            page; `nki.language` is made of instructions, and has none of its own here.
+        confidence: `documented` where its values follow from the page, `assumed` where the page leaves something open.
+        assumes: what is open, and how it is decided here.
         engines: engines that may run it, best first; empty for DMA and for functions that are no instruction.
         dma: whether DMA engines move its data.
         generations: targets that have it.
@@ -34,6 +45,9 @@ class Operation:
 
     name: str
     status: str
+    tests: tuple[str, ...]
+    confidence: str
+    assumes: str
     engines: tuple[str, ...]
     dma: bool
     generations: tuple[str, ...]
@@ -69,9 +83,13 @@ def _operation(prefix: str, name: str, what: Instruction | None, *, missing: boo
     status = "unsupported" if missing else "supported" if what is None else what.confidence
     first = 2 if what is None else what.since
     engines = () if what is None else what.engines
+    assumes = _ASSUMES.get(name, "") if what is None else what.assumes
     return Operation(
         name=f"{prefix}.{name}",
         status=status,
+        tests=TESTS.get(f"{prefix}.{name}", ()),
+        confidence="assumed" if assumes else "documented",
+        assumes=assumes,
         engines=engines,
         dma=what is not None and not engines,
         generations=tuple(label for number, label in GENERATIONS.items() if number >= first),

@@ -89,6 +89,7 @@ class Instruction:
         since: first NeuronCore generation that has it.
         same_partitions: whether all tiles have the partitions of the first.
         confidence: `supported`, or `untested` where the documentation leaves the values open.
+        assumes: what the documentation leaves open of its values, and how it is decided here; "" where nothing is.
         source: where its rules come from.
         before: what it does before its operands are read; gives flags of the trace and a state for `value`.
         rows: partitions that it reads of an operand, by the operand's name; None where it reads all of them.
@@ -103,6 +104,7 @@ class Instruction:
     since: int = 2
     same_partitions: bool = True
     confidence: str = "supported"
+    assumes: str = ""
     source: str = ""
     before: Callable[[Context, tuple[Any, ...], tuple[Any, ...], int], tuple[int, Any]] | None = None
     rows: Callable[[str, tuple[Any, ...]], np.ndarray | None] | None = None

@@ -15,7 +15,7 @@ from nkilab.command import options
 from nkilab.command.result import Result
 from nkilab.errors import UsageError
 
-_DMA_KEY = "dma.bytes_per_ns"
+_DMA_KEY = "dma.element_ns"
 
 
 def ops(
@@ -24,7 +24,7 @@ def ops(
     target: options.Target = None,
     nki: options.Nki = "0.7",
 ) -> Result:
-    """What the simulator has of every operation of NKI, and how far its modelled cost is known.
+    """What the simulator has of every operation of NKI: status, tests, engines, and how far values and cost are known.
 
     \b
     nkilab ops                      every function, its engines and generations
@@ -38,42 +38,53 @@ def ops(
     found = [each for each in operations(nki) if name is None or name in each.name]
     if not found:
         raise UsageError(f"no operation of NKI {nki} has {name!r} in its name", fix="nkilab ops")
-    rows = [{**asdict(each), "cost": cost_class(each, hardware)} for each in found]
+    rows = [{**asdict(each), "costs": cost_classes(each, hardware)} for each in found]
     return Result(data={"nki": nki, "target": getattr(hardware, "name", ""), "operations": rows}, text=_text(rows))
 
 
-def cost_class(operation: Any, hardware: Any) -> str | None:
-    """Class of the number that the clock takes for an operation on its first engine; None where it costs nothing."""
-    from nkilab.clock.costs import OPCODES
+def cost_classes(operation: Any, hardware: Any) -> dict[str, str]:
+    """Class of the least certain number that the clock takes for an operation, by engine; empty where it costs nothing.
 
-    api = operation.name.rpartition(".")[2]
-    kind = OPCODES.get(api, ("", ""))[1]
-    engine = operation.engines[0] if operation.engines else ""
+    Of the first generation that has it, where the target does not.
+    """
+    from nkilab.hardware import load
+
+    if hardware.name not in operation.generations:
+        hardware = load(operation.generations[0])
+    if operation.dma:
+        return {"dma": str(hardware.source(_DMA_KEY).cls)}
+    return {engine: _engine_cost(operation.name.rpartition(".")[2], engine, hardware) for engine in operation.engines}
+
+
+def _engine_cost(api: str, engine: str, hardware: Any) -> str:
+    from nkilab.clock.costs import OPCODES
+    from nkilab.hardware import CLASSES
+
+    kind = OPCODES.get(api, ("", "other"))[1]
     keys = {
         "vector": f"vector.cycles.{kind}",
-        "scalar": "scalar.cycles",
         "gpsimd": f"gpsimd.{kind}_cycles",
-        "tensor": "tensor.clock_ghz",
+        "scalar": "scalar.cycles",
+        "tensor": "tensor.cycles_per_column",
         "sync": "handover.sync_ns",
     }
-    for key in (keys.get(engine), "gpsimd.cycles" if engine == "gpsimd" else None):
-        try:
-            if key:
-                return str(hardware.source(key).cls)
-        except (KeyError, UsageError, AttributeError):
-            continue
-    return "guessed" if engine else None
+    found = [source.cls for key, source in hardware.sources.items() if f"{key}_".startswith(f"{keys[engine]}_")]
+    return max(found, key=CLASSES.index, default="guessed")
 
 
 def _text(rows: list[dict[str, Any]]) -> tuple[Any, ...]:
-    table = Table("operation", "status", "engines", "generations", "since", "cost", box=None, pad_edge=False)
+    table = Table(
+        "operation", "status", "values", "tests", "engines: cost", "targets", "since", box=None, pad_edge=False
+    )
     for row in rows:
-        engines = ", ".join(row["engines"]) or ("dma" if row["dma"] else "")
+        costs = ", ".join(f"{engine}: {cls}" for engine, cls in row["costs"].items())
+        tests = str(len(row["tests"])) if row["tests"] else ""
         table.add_row(
-            row["name"], row["status"], engines, ", ".join(row["generations"]), row["since"], row["cost"] or ""
+            row["name"], row["status"], row["confidence"], tests, costs, ", ".join(row["generations"]), row["since"]
         )
     count = Counter(row["status"] for row in rows)
-    return table, Text(", ".join(f"{number} {status}" for status, number in count.items()))
+    summary = ", ".join(f"{number} {status}" for status, number in count.items())
+    return table, Text(f"{summary}; --json names the tests and what is assumed")
 
 
 def stubs(

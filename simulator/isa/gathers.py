@@ -288,6 +288,7 @@ _SEQUENCE_BOUNDS = Instruction(
     lambda step: search.sequence_bounds(step[1], step.out()),
     engines=("gpsimd",),
     rules=(_bounds_rules,),
+    assumes="the end is exclusive, as the page of earlier releases says",
 )
 
 
@@ -349,6 +350,7 @@ _TOPK = Instruction(
     options=("n", "sorted", "alone"),
     engines=("gpsimd",),
     rules=(same_elements("val_dst", "idx_dst"), _topk_rules, _sorted_is_open),
+    assumes="results in descending order, equal values by index; what `sorted` orders is not said (a finding)",
 )
 
 

@@ -94,6 +94,7 @@ _NC_MATMUL_MX = Instruction(
     since=4,
     same_partitions=False,
     before=accumulation_of,
+    assumes="the order of the sum is not published: that of NumPy",
     rows=_scale_rows,
 )
 

@@ -315,6 +315,7 @@ _EXPONENTIAL = Instruction(
         reduce_result,
     ),
     since=4,
+    assumes="exact to float32; the engine's own approximation is not published",
 )
 
 

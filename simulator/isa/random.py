@@ -17,6 +17,7 @@ from ..rules import engine_choice, float32_vectors, same_dtype, same_elements
 from ..tensor import NkiTensor
 from ..values import random as values
 
+_BITS = "bits of XORWOW on every engine; the vector engine's generator before trn3 is not published"
 _INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
 _WORDS = {"gpsimd": values.WORDS, "vector": values.WORDS * values.VECTOR_STATES}
 
@@ -56,6 +57,7 @@ _RNG = Instruction(
     options=("engine",),
     engines=("vector", "gpsimd"),
     rules=(_gpsimd_since_3, engine_choice()),
+    assumes=_BITS,
 )
 
 
@@ -84,6 +86,7 @@ _RAND2 = Instruction(
     engines=("vector",),
     rules=(float32_vectors("min", "max"),),
     since=4,
+    assumes="element i comes from state i % 4 of its lane; a float is the upper 24 bits of a word",
 )
 
 
@@ -114,6 +117,7 @@ _DROPOUT = Instruction(
     _dropout,
     engines=("vector",),
     rules=(same_elements("dst", "data"), same_dtype("dst", "data"), _probability),
+    assumes=_BITS,
 )
 
 
@@ -138,7 +142,14 @@ def _seed(step: Step) -> tuple[()]:
     return ()
 
 
-_SET_RNG_SEED = Instruction("set_rng_seed", (Operand("src_seeds"),), _seed, engines=("vector",), rules=(_one_word,))
+_SET_RNG_SEED = Instruction(
+    "set_rng_seed",
+    (Operand("src_seeds"),),
+    _seed,
+    engines=("vector",),
+    rules=(_one_word,),
+    assumes="how one seed becomes the states of all lanes is not published: SplitMix64",
+)
 
 
 def set_rng_seed(src_seeds: NkiTensor, name: str | None = None) -> NkiInstruction:

@@ -72,6 +72,7 @@ _TENSOR_REDUCE = Instruction(
     options=("op", "axis", "negate"),
     engines=("vector",),
     rules=(alu_ops("op", reducing=True), _reduce_rules),
+    assumes="the order of the sum is not published: that of NumPy",
 )
 
 

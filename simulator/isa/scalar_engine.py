@@ -18,6 +18,7 @@ from ..tensor import NkiTensor
 from ..values import activation as values
 from .accumulators import accumulation, command_rule, keep, read_out
 
+_POLYNOMIALS = "the engine's polynomials are not published: functions are exact to float32; sums are in NumPy's order"
 _REDUCES2 = ("add", "maximum", "minimum", "abs_max", "abs_min")
 _STAGES = {
     ("multiply", "add"),
@@ -120,6 +121,7 @@ _ACTIVATION = Instruction(
         _reduce_rules,
         reduce_result,
     ),
+    assumes=_POLYNOMIALS,
 )
 
 
@@ -172,6 +174,7 @@ _ACTIVATION_REDUCE = Instruction(
         _reduce_rules,
         reduce_result,
     ),
+    assumes=_POLYNOMIALS,
 )
 
 
@@ -256,6 +259,7 @@ _ACTIVATE2 = Instruction(
         reduce_result,
     ),
     since=4,
+    assumes=_POLYNOMIALS,
 )
 
 

@@ -240,6 +240,7 @@ _NC_MATMUL = Instruction(
     rules=(_matmul_rules,),
     same_partitions=False,
     before=accumulation_of,
+    assumes="the order of the sum is not published: that of NumPy",
 )
 
 
