@@ -43,7 +43,7 @@ class Indirection:
         layout, byte, count = table(tensor)
         rows = row_numbers(tensor)
         inside = (rows >= 0) & (rows < count)
-        target = tensor.storage.overwrite(layout, byte)
+        target = tensor.storage.overwrite(layout, byte, partly=True)
         target[rows[inside]] = result.reshape(tensor.shape)[inside]
 
 

@@ -206,11 +206,17 @@ def _same(a: object, b: object) -> bool:
 
 
 def gathered(contexts: Sequence[Context], races: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings of all programs, each once; a read that a race explains is not told as uninitialised too."""
+    """The findings of all programs, each once, without those that another one explains.
+
+    A read that a race explains is not told as uninitialised too, nor are the NaN that what was never written holds.
+    """
     racing = {race.where for race in races}
+    every = [*races, *(item for context in contexts for item in context.findings)]
+    poisoned = any(each.code in ("uninitialised-read", "accumulate-undefined") for each in every)
     found: dict[tuple[object, ...], Finding] = {}
-    for each in (*races, *(item for context in contexts for item in context.findings)):
-        if each.code != "uninitialised-read" or each.where not in racing:
+    for each in every:
+        explained = (each.code == "uninitialised-read" and each.where in racing) or (each.code == "nan-output" and poisoned)
+        if not explained:
             found.setdefault((each.code, each.where, each.message), each)
     return tuple(found.values())
 

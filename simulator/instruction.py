@@ -284,9 +284,8 @@ def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
         if isinstance(result, Partial):
             mask = np.broadcast_to(result.mask, tensor.shape)
             masks[position] = mask
-            np.copyto(
-                tensor.storage.overwrite(tensor.layout, tensor.byte), result.array.reshape(tensor.shape), where=mask
-            )
+            target = tensor.storage.overwrite(tensor.layout, tensor.byte, partly=True)
+            np.copyto(target, result.array.reshape(tensor.shape), where=mask)
             continue
         if isinstance(tensor.indirection, Columns):
             found = columns.offsets(step.context, tensor, tensor.indirection, step.plan.engine, step.site)
@@ -295,9 +294,10 @@ def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
         if tensor.indirection is not None:
             tensor.indirection.scatter(tensor, result)
             continue
-        target = tensor.storage.overwrite(tensor.layout, tensor.byte)
+        partly = step.inside is not None and not step.inside.all()
+        target = tensor.storage.overwrite(tensor.layout, tensor.byte, partly=partly)
         value = result if result.shape == target.shape else result.reshape(target.shape)
-        if step.inside is not None and not step.inside.all():
+        if step.inside is not None and partly:
             target[step.inside] = value[step.inside]
             masks[position] = np.broadcast_to(step.inside.reshape(-1, *(1,) * (target.ndim - 1)), target.shape)
         else:

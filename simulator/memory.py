@@ -91,12 +91,12 @@ class Storage:
             data = home.data = _poisoned(home)
         return layout.array(data, byte)
 
-    def overwrite(self, layout: Layout, byte: int) -> np.ndarray:
-        """NumPy view of a layout that is about to be written whole."""
+    def overwrite(self, layout: Layout, byte: int, *, partly: bool = False) -> np.ndarray:
+        """NumPy view of a layout that is about to be written: all of it, or some elements where `partly`."""
         home = self.home
         if self.guard is not None and not self.guard and home.data is not None:
             home.data = home.data.copy()  # the caller's array changes only when the kernel has ended
-        if home.data is None and layout.whole and not self.relaxed:
+        if home.data is None and layout.whole and not self.relaxed and not partly:
             home.data = np.empty(home.rows * home.row_bytes, np.uint8)
         return self.array(layout, byte)
 
@@ -135,7 +135,7 @@ class Storage:
         """Whether part of the view's own value was overwritten through another tensor at the same address."""
         if self.lost is None or self.own is None or self.lost.state_of(layout, byte) == NOTHING:
             return False
-        return bool((self.lost.mask(layout, byte) & self.own.mask(layout, byte)).any())
+        return bool((self.lost.some(layout, byte) & self.own.some(layout, byte)).any())
 
     def _mark_aliases(self, layout: Layout, byte: int) -> None:
         if self.own is not None:
@@ -250,6 +250,7 @@ class Memory:
         arena = self.arenas.get(storage.space)
         if arena is None:
             arena = self.arenas[storage.space] = Storage(-1, storage.region, storage.dtype, rows, available, -1)
+            arena.started = Written(rows, available) if storage.space == PSUM else None
         storage.address, storage.base_partition, storage.base_byte = byte, partition, byte
         storage.home = arena
         storage.own = Written(arena.rows, arena.row_bytes)

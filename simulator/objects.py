@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
+
+
+def unknown(value: object, use: str) -> TypeError:
+    """The error of Python control flow on what only the device knows."""
+    return TypeError(
+        f"{use} of a {type(value).__name__}: its value is not known while the kernel is traced; "
+        "use nl.fori_loop or nl.while_loop for loops that depend on it"
+    )
+
+
+class DeviceValue:
+    """Something whose value only the device knows: it does not compare with numbers (with None and the like it may)."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def _compare(self, other: object) -> bool:
+        del other
+        raise unknown(self, "a comparison")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compare
+
+    def __eq__(self, other: object) -> bool:
+        if self is not other and isinstance(other, Number):
+            raise unknown(self, "a comparison")
+        return self is other
 
 
 class NKIObject:

@@ -13,33 +13,26 @@ import numpy as np
 from .deprecated import deprecated
 from .errors import KernelError
 from .levels import level, require
-from .tensor import NKIObject
+from .objects import DeviceValue, NKIObject, unknown
 from .values.dtypes import DType, int32, int64
 
 
-def _refuse(value: object, use: str) -> TypeError:
-    return TypeError(
-        f"{use} of a {type(value).__name__}: its value is not known while the kernel is traced; "
-        "use nl.fori_loop or nl.while_loop for loops that depend on it"
-    )
-
-
-class _Device(NKIObject):
+class _Device(DeviceValue, NKIObject):
     """What both kinds share: no Python control flow."""
 
     __slots__ = ("value",)
 
     def __bool__(self) -> bool:
-        raise _refuse(self, "the truth")
+        raise unknown(self, "the truth")
 
     def __int__(self) -> int:
-        raise _refuse(self, "int()")
+        raise unknown(self, "int()")
 
     def __index__(self) -> int:
-        raise _refuse(self, "range() or indexing")
+        raise unknown(self, "range() or indexing")
 
     def __float__(self) -> float:
-        raise _refuse(self, "float()")
+        raise unknown(self, "float()")
 
 
 class VirtualRegister(_Device):
@@ -86,6 +79,7 @@ class NkiScalar(_Device):
     """One integer computed on the device (API 0.7): int32 wraps, int64 does not compare; made by `nisa.scalar_load`."""
 
     __slots__ = ("dtype", "is_comparison")
+    __hash__ = object.__hash__
 
     def __init__(self, state: int, dtype: Any = None, is_comparison: bool = False) -> None:
         """Make a scalar that holds `state`."""
@@ -93,8 +87,6 @@ class NkiScalar(_Device):
         self.dtype: DType = int64 if dtype == "int64" else int32
         self.value = wrap32(state) if self.dtype == "int32" else int(np.int64(state))
         self.is_comparison = is_comparison
-
-    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"<NkiScalar {self.dtype} {self.value}>"
@@ -131,7 +123,7 @@ class NkiScalar(_Device):
     def __pos__(self) -> NkiScalar:
         return self
 
-    def _compare(self, result: bool) -> NkiScalar:
+    def _compared(self, result: bool) -> NkiScalar:
         if self.dtype == "int64":
             raise KernelError(
                 "dtype", f"comparison of {self!r}", rule="int64 NkiScalars do not compare", source="nki.isa.NkiScalar"
@@ -139,22 +131,22 @@ class NkiScalar(_Device):
         return NkiScalar(int(result), self.dtype, is_comparison=True)
 
     def __lt__(self, other: Any) -> NkiScalar:
-        return self._compare(self.value < value_of(other))
+        return self._compared(self.value < value_of(other))
 
     def __le__(self, other: Any) -> NkiScalar:
-        return self._compare(self.value <= value_of(other))
+        return self._compared(self.value <= value_of(other))
 
     def __gt__(self, other: Any) -> NkiScalar:
-        return self._compare(self.value > value_of(other))
+        return self._compared(self.value > value_of(other))
 
     def __ge__(self, other: Any) -> NkiScalar:
-        return self._compare(self.value >= value_of(other))
+        return self._compared(self.value >= value_of(other))
 
     def __eq__(self, other: object) -> NkiScalar:  # type: ignore[override]
-        return self._compare(self.value == value_of(other))
+        return self._compared(other is not None and self.value == value_of(other))
 
     def __ne__(self, other: object) -> NkiScalar:  # type: ignore[override]
-        return self._compare(self.value != value_of(other))
+        return self._compared(other is None or self.value != value_of(other))
 
 
 def value_of(value: Any) -> int:

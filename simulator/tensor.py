@@ -11,7 +11,7 @@ from .constants import MemoryRegion
 from .errors import UnsupportedError
 from .indexing import bound_of, dynamic_view, expanded, index_of, other_key, outside_error
 from .layout import HBM, Layout
-from .objects import DynamicSlice, NKIObject
+from .objects import DeviceValue, DynamicSlice, NKIObject, unknown
 from .values.dtypes import DType
 from .values.dtypes import get as dtype_of
 from .views import view_error
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DynamicSlice", "NKIObject", "NkiTensor", "tensor_at"]
 
 
-class NkiTensor(NKIObject):
+class NkiTensor(DeviceValue, NKIObject):
     """A tensor in HBM, SBUF or PSUM: a strided view of an allocation. View methods copy no data.
 
     `shape`, `strides` and `offset` count elements; on chip the first dimension is the partition dimension, and its
@@ -134,7 +134,9 @@ class NkiTensor(NKIObject):
         return self.layout.shape[0]
 
     def __bool__(self) -> bool:
-        """True: a tensor is there. Its values are not known while a kernel is traced (`if bias:` asks for None)."""
+        """True: a tensor is there (`if bias:` asks for None). One element's value is not known while a kernel is traced."""
+        if self.size == 1:
+            raise unknown(self, "the truth")
         return True
 
     # Views. `_view` keeps the allocation; `first` counts bytes from the view's first element.

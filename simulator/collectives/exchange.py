@@ -178,7 +178,7 @@ def _happen(calls: Sequence[Call], move: Move) -> None:
 def write(target: NkiTensor, result: Result) -> None:
     """Store a result and mark what it wrote."""
     storage = target.storage
-    array = storage.overwrite(target.layout, target.byte)
+    array = storage.overwrite(target.layout, target.byte, partly=result.mask is not None)
     if result.mask is None:
         array[...] = result.array.reshape(array.shape)
         storage.mark(target.layout, target.byte)

@@ -10,7 +10,7 @@ from ..check import Check
 from ..columns import Columns
 from ..constants import engine as engines
 from ..handle import NkiInstruction
-from ..instruction import Instruction, Operand, Step, dst, issue
+from ..instruction import Instruction, Operand, Partial, Step, dst, issue
 from ..layout import PSUM
 from ..ops import op_name
 from ..rules import alu_ops, engine_choice, not_both_psum, same_dtype, same_elements, unary_operand
@@ -328,6 +328,14 @@ def _one_in_psum(check: Check) -> None:
         check.fail("buffer", "src and predicate are both in PSUM", rule="at most one of them is")
 
 
+def _copy_predicated(step: Step) -> Any:
+    reverse = step.options[0]
+    result = select.tensor_copy_predicated(step[0], step[1], step[2], step.out(), reverse_pred=reverse)
+    if step.operands[0].indirection is not None:
+        return result
+    return Partial(result, select.holds(step[2], result.shape, reverse=reverse))
+
+
 _TENSOR_COPY_PREDICATED = Instruction(
     "tensor_copy_predicated",
     (
@@ -335,7 +343,7 @@ _TENSOR_COPY_PREDICATED = Instruction(
         Operand("src", number=True),
         Operand("predicate", dtypes=("uint8", "uint16", "uint32", "bool"), columns=True),
     ),
-    lambda step: select.tensor_copy_predicated(step[0], step[1], step[2], step.out(), reverse_pred=step.options[0]),
+    _copy_predicated,
     options=("reverse_pred",),
     engines=("vector",),
     rules=(same_elements("dst", "src", "predicate"), same_dtype("dst", "src"), _one_in_psum),

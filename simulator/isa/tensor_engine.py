@@ -153,7 +153,8 @@ def accumulation_of(
     """Whether this matmul adds to its PSUM tile: 0 no, 1 where a matmul has written (mask), 2 everywhere.
 
     accumulate=None: the first write of a matmul to an element of the allocation overwrites, later ones add.
-    accumulate=True onto what other instructions wrote is undefined up to trn2 (nki.isa.nc_matmul), and adds on trn3.
+    accumulate=True onto what other instructions wrote is undefined up to trn2 (nki.isa.nc_matmul), and adds on trn3; it
+    may continue a sum that was started through another tensor at the same address.
     """
     tile: NkiTensor = operands[0]
     layout, byte, storage = tile.layout, tile.byte, tile.storage
@@ -168,12 +169,21 @@ def accumulation_of(
         return _accumulation_of_columns(context, tile, tile.indirection, accumulate, site)
     state = NOTHING if accumulate is False else started.state_of(layout, byte)
     if accumulate is True and state != ALL:
-        if context.generation < 4 or storage.home.written.state_of(layout, byte) != ALL:
+        home = storage.home
+        known = home.started if context.generation < 4 and home.started is not None else home.written
+        if known.state_of(layout, byte) != ALL:
             _report_undefined(context, tile, site)
         state = ALL
     before = started.mask(layout, byte).copy() if state not in (NOTHING, ALL) else None
-    started.mark(layout, byte)
+    _start(tile)
     return (FLAG["accumulate"] if state else 0), (state, before)
+
+
+def _start(tile: NkiTensor) -> None:
+    """A matmul writes the tile: in its allocation, and where that has an address in the bytes of the bank."""
+    for storage in {tile.storage, tile.storage.home}:
+        if storage.started is not None:
+            storage.started.mark(tile.layout, tile.byte)
 
 
 def _accumulation_of_columns(
@@ -321,10 +331,9 @@ def _transpose_before(
 ) -> tuple[int, Any]:
     """A transpose into PSUM by the tensor engine is a matmul: it starts the tile."""
     del context, site
-    tile: NkiTensor = operands[0]
     by_vector = options[0] == engines.vector or operands[1].layout.space == PSUM
-    if tile.storage.started is not None and not by_vector:
-        tile.storage.started.mark(tile.layout, tile.byte)
+    if not by_vector:
+        _start(operands[0])
     return 0, None
 
 

@@ -107,7 +107,7 @@ def select_reduce(
     Returns:
         Array of `out.storage`, shape of `on_true`; and the registers afterwards, (P,) float32, or None.
     """
-    chosen = _holds(predicate, on_true.shape, reverse=reverse_pred)
+    chosen = holds(predicate, on_true.shape, reverse=reverse_pred)
     otherwise = cast.float32(per_partition(on_false, on_true.ndim))
     values = np.where(chosen, cast.float32(on_true), otherwise)
     registers = accumulate(values, accumulation) if accumulation else None
@@ -129,12 +129,13 @@ def tensor_copy_predicated(
     Returns:
         Array of `out.storage`, shape of `dst`, copied bit for bit.
     """
-    chosen = _holds(predicate, dst.shape, reverse=reverse_pred)
+    chosen = holds(predicate, dst.shape, reverse=reverse_pred)
     if isinstance(src, np.ndarray) and src.ndim:
         return np.where(chosen, like(cast.cast(src, out), dst.shape), dst)
     return np.where(chosen, cast.memset((), float(src), out), dst)
 
 
-def _holds(predicate: Array, shape: tuple[int, ...], *, reverse: bool) -> Array:
+def holds(predicate: Array, shape: tuple[int, ...], *, reverse: bool) -> Array:
+    """Bool array of `shape`: where a predicate of as many elements is not 0, or where it is with `reverse`."""
     flat = like(predicate, shape)
     return np.equal(flat, 0) if reverse else np.not_equal(flat, 0)
