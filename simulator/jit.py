@@ -66,19 +66,13 @@ class Kernel:
     @property
     def code(self) -> CodeType:
         """Code of the function that the user wrote."""
-        function = self.function
-        while isinstance(function, functools.partial):
-            function = function.func
-        code: CodeType = inspect.unwrap(function).__code__
+        code: CodeType = _plain(self.function).__code__
         return code
 
     @property
     def annotations(self) -> dict[str, Any]:
         """Annotations of the function's parameters, as they stand in its definition."""
-        function = self.function
-        while isinstance(function, functools.partial):
-            function = function.func
-        return dict(getattr(inspect.unwrap(function), "__annotations__", {}))
+        return dict(getattr(_plain(self.function), "__annotations__", {}))
 
     @property
     def mutable(self) -> frozenset[str]:
@@ -126,6 +120,14 @@ def run(kernel: Kernel, args: tuple[Any, ...], kwargs: dict[str, Any], sim: Sim)
     return execute(kernel, args, kwargs, sim).results()[0]
 
 
+def _plain(function: Any) -> Any:
+    """The function inside decorators and `functools.partial`; of an object that can be called its `__call__`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    return type(function).__call__ if callable(function) and not hasattr(function, "__code__") else function
+
+
 def as_kernel(kernel: Any) -> Kernel:
     """A kernel, or a function as one.
 
@@ -138,7 +140,7 @@ def as_kernel(kernel: Any) -> Kernel:
 
     if vendor_is_loaded() and callable(kernel):
         return Kernel(rebound(kernel), getattr(kernel, "lnc", None))
-    if callable(kernel) and hasattr(inspect.unwrap(kernel), "__code__"):
+    if callable(kernel) and hasattr(_plain(kernel), "__code__"):
         return Kernel(kernel)
     raise UsageError(
         f"{kernel!r} is not a kernel", rule="a kernel is a Python function, usually decorated with nki.jit"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ Place = tuple[int, int]
 """Rank and core of a program."""
 
 
+_SHOWN = 4
 _SIGNALS_S = 0.1
 """How often the waiting caller looks for signals: one that comes just before it waits would not wake it."""
 
@@ -234,20 +235,18 @@ class Team:
         return self._next(me)
 
     def _deadlock(self) -> DeadlockError:
-        lines: list[str] = []
+        waiting: dict[str, list[Place]] = {}
         first: Location | None = None
         for program in self.programs.values():
-            meeting = program.waits
-            if meeting is None:
-                lines.append(f"{_named(program.place)} has ended")
-                continue
-            where = meeting.calls[program.place].where
-            first = first or where
-            missing = ", ".join(_named(place) for place in meeting.missing())
-            lines.append(f"{_named(program.place)} waits at {where} in {meeting.api} for {missing}")
+            what = "ended"
+            if program.waits is not None:
+                where = program.waits.calls[program.place].where
+                first = first or where
+                what = f"waiting at {where} in {program.waits.api} for {_all_named(program.waits.missing())}"
+            waiting.setdefault(what, []).append(program.place)
         return DeadlockError(
             "deadlock: every program waits for another one",
-            values="; ".join(lines),
+            values="; ".join(f"{_all_named(places)} {what}" for what, places in waiting.items()),
             rule="all programs of a group call the same barriers and collectives in the same order",
             source="nki.collectives; nki.isa.core_barrier",
             fix="make all of them reach the same call, with the same replica group",
@@ -255,5 +254,7 @@ class Team:
         )
 
 
-def _named(place: Place) -> str:
-    return f"rank {place[0]} core {place[1]}"
+def _all_named(places: Sequence[Place]) -> str:
+    shown = [f"rank {rank} core {core}" for rank, core in places[:_SHOWN]]
+    rest = len(places) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

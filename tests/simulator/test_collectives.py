@@ -442,9 +442,10 @@ def test_a_mismatched_collective_is_a_deadlock_told_at_once(arrays):
     with pytest.raises(DeadlockError) as caught:
         run(kernel, arrays, [True, True, False, True])
     waits = caught.value.values.split("; ")
-    assert len(waits) == RANKS
-    assert "in nki.collectives.all_gather for rank 0 core 0, rank 1 core 0, rank 3 core 0" in waits[2]
-    assert "in nki.collectives.all_reduce for rank 2 core 0" in waits[0]
+    assert len(waits) == 2
+    assert waits[0].startswith("rank 0 core 0, rank 1 core 0, rank 3 core 0 waiting at ")
+    assert waits[0].endswith("in nki.collectives.all_reduce for rank 2 core 0")
+    assert waits[1].endswith("in nki.collectives.all_gather for rank 0 core 0, rank 1 core 0, rank 3 core 0")
 
 
 def test_a_rank_that_has_ended_is_named(arrays):
@@ -456,7 +457,7 @@ def test_a_rank_that_has_ended_is_named(arrays):
 
     with pytest.raises(DeadlockError) as caught:
         run(kernel, arrays, [True, False, True, True])
-    assert "rank 1 core 0 has ended" in caught.value.values
+    assert "rank 1 core 0 ended" in caught.value.values
 
 
 def test_a_collective_that_one_core_of_every_rank_calls_is_for_both(arrays):
