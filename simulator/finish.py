@@ -210,12 +210,12 @@ def gathered(contexts: Sequence[Context], races: Sequence[Finding]) -> tuple[Fin
 
     A read that a race explains is not told as uninitialised too, nor are the NaN that what was never written holds.
     """
-    racing = {race.where for race in races}
+    racing = {("uninitialised-read", race.where) for race in races}
     every = [*races, *(item for context in contexts for item in context.findings)]
     poisoned = any(each.code in ("uninitialised-read", "accumulate-undefined") for each in every)
     found: dict[tuple[object, ...], Finding] = {}
     for each in every:
-        explained = (each.code == "uninitialised-read" and each.where in racing) or (each.code == "nan-output" and poisoned)
+        explained = (each.code, each.where) in racing or (each.code == "nan-output" and poisoned)
         if not explained:
             found.setdefault((each.code, each.where, each.message), each)
     return tuple(found.values())
