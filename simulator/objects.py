@@ -20,7 +20,7 @@ class DeviceValue:
     __slots__ = ()
     __hash__ = object.__hash__
 
-    def _compare(self, other: object) -> bool:
+    def _compare(self, other: object) -> Any:
         del other
         raise unknown(self, "a comparison")
 
