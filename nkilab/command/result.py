@@ -7,13 +7,14 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from nkilab.errors import InputError, NkilabError
@@ -82,7 +83,12 @@ def print_json(value: Any) -> None:
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to `main`."""
+    """A console that leaves a closed pipe to `main`, and shows control characters instead of sending them."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Names and texts come from files of other machines: none may steer the terminal."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
     def on_broken_pipe(self) -> None:
         """Raise again what rich would turn into exit status 1."""
@@ -96,6 +102,13 @@ def console(*, stderr: bool = False) -> Console:
     return _Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
+def visible(text: str) -> str:
+    """`text` with control characters, line feeds apart, written as \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def print_text(result: Result) -> None:
     """Print a result's text. Strings are printed as they are, without markup."""
     out = console()
@@ -107,8 +120,15 @@ def print_error(error: NkilabError) -> None:
     """Print an error to standard error: one line for unreadable input, else a line for each thing that it knows."""
     first, *rest = str(error).splitlines()
     if isinstance(error, InputError):
-        rest = []
+        first, rest = _one_line(error), []
     out = console(stderr=True)
     out.print(Text.assemble(("error", "bold red"), " ", first), soft_wrap=True)
     for line in rest:
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _one_line(error: InputError) -> str:
+    """What is wrong, where in the file, and what to do about it."""
+    _, _, place = error.values.partition(", offset ")
+    known = (f"offset {place.removesuffix(', field ')}" if place else "", error.rule, error.fix)
+    return "; ".join([error.what, *(part for part in known if part)]).replace("\n", "\\n")

@@ -53,7 +53,8 @@ def several(path: Path) -> UsageError:
 def listed(found: list[Path]) -> str:
     """Profiles by file and name, those of one run together, with rank, execution and core."""
     order = sorted(found, key=lambda one: (str(one.parent), parse(one.name).stem, _numbers(parse(one.name))))
-    lines = [f"    {shown(one)}{_said(parse(one.name))}" for one in order[:MAX_LISTED]]
+    names = [shown(one).replace("\n", "\\n") + _said(parse(one.name)) for one in order[:MAX_LISTED]]
+    lines = [f"    {name}" for name in names]
     return "\n".join(lines + ([f"    and {len(order) - MAX_LISTED} more"] if len(order) > MAX_LISTED else []))
 
 

@@ -15,8 +15,11 @@ from .wire import Source
 MAX_CANDIDATES = 4096
 MAX_LEVELS = 5
 _SYSTEM = ("ntrace.pb", "trace_info.pb")
+_PARTS = (*_SYSTEM, "cpu_util.pb", "host_mem.pb")
 _FIRST_VALUE = re.compile(rb'\{\s*"[^"]{0,200}"\s*:\s*([\[{])')
 _KINETO = b'"traceEvents"'
+# How a profile's JSON begins: a table with a row, or a node's metrics. Other JSON in a folder is no profile.
+_LIKELY = re.compile(rb'\{\s*("[^"]{0,200}"\s*:\s*\[\s*\{|"n_[0-9a-f]{8,64}"\s*:\s*\{)')
 
 
 def detect(path: Path) -> str:
@@ -31,9 +34,9 @@ def detect(path: Path) -> str:
     if start[0] in VERSIONS and _metadata_fits(path, start):
         return "ntff"
     if start[:4] == b"PAR1":
-        raise unreadable(path, "one Parquet table; give the folder it lies in")
+        raise unreadable(path, "one Parquet table", "give the folder it lies in")
     if len(start) >= 1024 and start[:8] == (2).to_bytes(8, "little"):
-        raise unreadable(path, "a NEFF, the compiled program: give the NTFF, and this as neff=")
+        raise unreadable(path, "a NEFF, the compiled program", "give the NTFF, and this as --neff (neff= in Python)")
     return _detect_text(path, start)
 
 
@@ -51,9 +54,11 @@ def _detect_text(path: Path, start: bytes) -> str:
         raise refused
     begin = json_start(data)
     if begin < 0:
+        if path.name in _PARTS:
+            raise unreadable(path, "a part of a system trace", "open the folder it lies in")
         raise unreadable(path, "not a profile")
     if _KINETO in start:
-        raise unreadable(path, "a trace of PyTorch's profiler: give the inspect folder it lies in")
+        raise unreadable(path, "a trace of PyTorch's profiler", "give the inspect folder it lies in")
     first = _FIRST_VALUE.match(data, begin)
     return "summary-json" if first and first[1] == b"{" else "device-json"
 
@@ -120,6 +125,11 @@ def _is_profile_folder(path: Path) -> bool:
 def _is_profile_file(path: Path) -> bool:
     """Whether a file looks like a profile; unreadable ones do not."""
     try:
-        return path.is_file() and bool(detect(path))
+        if not path.is_file():
+            return False
+        if detect(path) not in ("device-json", "summary-json"):
+            return True
+        data = bytes_of(path)
+        return _LIKELY.match(data, json_start(data)) is not None
     except (InputError, OSError):
         return False

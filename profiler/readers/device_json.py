@@ -69,6 +69,8 @@ def read(path: Path) -> Profile:
             unknown.append(span.name)
             tables[span.name] = frame(data, str(path), span)
     if not any(name in tables for name in ("Instruction", "DmaPacket", "Summary", "Metadata")):
+        if {"trace_event", "trace_events", "system_profile_metadata"} & set(tables):
+            raise unreadable(path, "the JSON of a system profile", "open the inspect folder that it was made from")
         raise unreadable(path, "JSON, but none of the tables of a device profile")
     facts = Profile.build({name: tables[name] for name in ("Metadata",) if name in tables}, Origin("device-json")).facts
     origin = Origin("device-json", str(path), facts.get("profiler_version", ""))

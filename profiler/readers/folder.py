@@ -13,9 +13,9 @@ from nkilab.errors import InputError, UsageError
 
 from ..profile import Origin, Profile
 from ..schema import SCHEMA_VERSION
-from . import parquet
 from .source import bytes_of, json_value, shown
-from .wire import Source, malformed
+from .trial import tried
+from .wire import malformed
 
 MANIFEST = "manifest.json"
 FORMAT = "nkilab.profile"
@@ -84,14 +84,8 @@ def _digest(path: Path) -> str:
 
 
 def scan(path: Path) -> pl.LazyFrame:
-    """One Parquet file, lazily; its footer and page headers are checked now.
-
-    Raises:
-        InputError: the file is missing, is no Parquet, or unpacks to far more than its size.
-    """
-    data = bytes_of(path)
-    parquet.check(Source(data, str(path)))
-    data.release()
+    """One Parquet file, lazily; it is checked now. Raises InputError like `trial.tried`."""
+    tried(path)
     try:
         frame = pl.scan_parquet(path, glob=False)
         frame.collect_schema()

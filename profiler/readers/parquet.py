@@ -12,6 +12,7 @@ MAGIC = b"PAR1"
 MAX_ROWS, ROWS_PER_BYTE = 1 << 16, 4
 MAX_UNPACKED, UNPACKED_PER_BYTE = 1 << 26, 64
 MAX_FOOTER = 1 << 25
+MAX_TEXT = 256
 _MAX_DEPTH = 16
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
 _INTEGERS = (4, 5, 6)
@@ -19,8 +20,11 @@ _INTEGERS = (4, 5, 6)
 Struct = dict[int, object]
 
 
-def check(source: Source) -> None:
+def check(source: Source) -> tuple[tuple[str, int], ...]:
     """Refuse a file whose pages lie outside it, or that would unpack to far more than its size.
+
+    Returns:
+        The name and the offset of every column of the first row group.
 
     Raises:
         InputError: no Parquet, cut short, or beyond the limits above.
@@ -34,19 +38,36 @@ def check(source: Source) -> None:
     if rows > most:
         raise source.fail("num_rows", size - 8 - length, f"{rows} rows in a file that may hold at most {most}")
     room = MAX_UNPACKED + UNPACKED_PER_BYTE * size
-    for group in _structs(footer, 4):
+    found: list[tuple[str, int]] = []
+    for index, group in enumerate(_structs(footer, 4)):
         if _number(group, 3) > rows:
             raise source.fail("row_groups", size - 8 - length, "a row group with more rows than the file")
         for chunk in _structs(group, 1):
-            room -= _pages(source, chunk.get(3), size - 8 - length, room)
+            meta = chunk.get(3)
+            if not isinstance(meta, dict):
+                raise source.fail("column metadata", size - 8 - length, "a column without metadata")
+            room -= _pages(source, meta, size - 8 - length, room)
+            if index == 0:
+                found.append((_column(meta), _start(meta)))
+    return tuple(found)
 
 
-def _pages(source: Source, meta: object, end: int, room: int) -> int:
-    """Bytes that the pages of one column chunk unpack to; each page is checked to lie before `end`."""
-    if not isinstance(meta, dict):
-        raise source.fail("column metadata", end, "a column without metadata")
+def _column(meta: Struct) -> str:
+    """The name of the column that a chunk belongs to."""
+    path = meta.get(3)
+    name = path[0] if isinstance(path, list) and path else b""
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else ""
+
+
+def _start(meta: Struct) -> int:
+    """Offset of a column chunk: its dictionary's page or its first data page; -1 where neither can be."""
     starts = [_number(meta, number) for number in (9, 11) if number in meta]
-    at, total = min((start for start in starts if start > 0), default=-1), _number(meta, 7)
+    return min((start for start in starts if start > 0), default=-1)
+
+
+def _pages(source: Source, meta: Struct, end: int, room: int) -> int:
+    """Bytes that the pages of one column chunk unpack to; each page is checked to lie before `end`."""
+    at, total, most = _start(meta), _number(meta, 7), MAX_UNPACKED + UNPACKED_PER_BYTE * len(source.data)
     if at < len(MAGIC) or not 0 <= total <= end - at:
         raise source.fail("column offset", end, f"{total} bytes of a column at {at}, outside the file")
     stop, unpacked = at + total, 0
@@ -55,11 +76,19 @@ def _pages(source: Source, meta: object, end: int, room: int) -> int:
         packed, plain = _number(header, 3), _number(header, 2)
         if not 0 <= packed <= stop - body or plain < 0:
             raise source.fail("page header", at, f"a page of {packed} bytes where {stop - body} are left")
+        if not 0 <= _values(header) <= most:
+            raise source.fail("num_values", at, f"a page of {_values(header)} values")
         unpacked += plain
         if unpacked > room:
             raise source.fail("page header", at, "it unpacks to far more than its size")
         at = body + packed
     return unpacked
+
+
+def _values(header: Struct) -> int:
+    """How many values a page claims: of data (5), of a dictionary (7), or of data in the second layout (8)."""
+    kinds = [kind for kind in (header.get(5), header.get(7), header.get(8)) if isinstance(kind, dict)]
+    return min((_number(kind, 1) for kind in kinds), default=0)
 
 
 def _number(struct: Struct, number: int) -> int:
@@ -93,7 +122,7 @@ def _struct(source: Source, at: int, end: int, depth: int) -> tuple[Struct, int]
 
 
 def _value(source: Source, kind: int, at: int, end: int, depth: int) -> tuple[object, int]:
-    """One value of a kind; texts are passed over."""
+    """One value of a kind; texts are cut at `MAX_TEXT` bytes."""
     source.allowance.left -= 1
     if source.allowance.left < 0:
         raise source.fail("thrift", at, f"more than {MAX_FIELDS} fields")
@@ -105,7 +134,8 @@ def _value(source: Source, kind: int, at: int, end: int, depth: int) -> tuple[ob
         return None, _inside(source, at, 1 if kind == _BYTE else 8, end)
     if kind == _BINARY:
         size, at = varint(source, at, end, "thrift")
-        return None, _inside(source, at, size, end)
+        behind = _inside(source, at, size, end)
+        return bytes(source.data[at : min(behind, at + MAX_TEXT)]), behind
     if kind in (_LIST, _SET):
         return _list(source, at, end, depth)
     if kind == _STRUCT:

@@ -21,9 +21,10 @@ _FORMATS = (
 )
 
 
-def unreadable(path: Path, what: str) -> InputError:
-    """The error for a path that is no profile."""
-    return InputError(f"{shown(path)}: {what}", values=f"file {shown(path)}", rule=f"a profile is {_FORMATS}")
+def unreadable(path: Path, what: str, fix: str = "") -> InputError:
+    """The error for a path that is no profile; without a `fix` it says what a profile is."""
+    rule = "" if fix else f"a profile is {_FORMATS}"
+    return InputError(f"{shown(path)}: {what}", values=f"file {shown(path)}", rule=rule, fix=fix)
 
 
 def bytes_of(path: Path) -> memoryview:
@@ -34,17 +35,17 @@ def bytes_of(path: Path) -> memoryview:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise unreadable(path, "neither a file nor a folder with a profile")
+            raise unreadable(path, "neither a file nor a folder", "name a file or a folder")
         with path.open("rb") as handle:
             return memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError as error:
-        raise unreadable(path, "no such file or folder") from error
+        raise unreadable(path, "no such file or folder", "look at the path") from error
     except ValueError as error:
         if "\0" in str(path):
-            raise unreadable(path, "no such file or folder") from error
+            raise unreadable(path, "no such file or folder", "look at the path") from error
         raise malformed(str(path), "", 0, "the file is empty") from error
     except OSError as error:
-        raise unreadable(path, error.strerror or "cannot be read") from error
+        raise unreadable(path, error.strerror or "cannot be read", "look at its permissions and at the disk") from error
 
 
 def shown(text: str | Path) -> str:

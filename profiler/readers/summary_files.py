@@ -20,6 +20,7 @@ MAX_BYTES = 1 << 26  # a summary is a few kilobytes; far larger text is somethin
 _NODE = re.compile(rb"^\s*(n_[0-9a-f]{8,64})\s*$", re.MULTILINE)
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _VERSION = "profiler_version"
+_SIGN = "total_time"
 
 
 def is_text(head: bytes) -> bool:
@@ -46,7 +47,10 @@ def read_json(path: Path) -> Profile:
         raise malformed(str(path), _field_before(text, error.pos), at, f"not valid JSON: {error.msg}") from error
     except (RecursionError, ValueError) as error:
         raise malformed(str(path), "", start, f"not JSON of this kind: {str(error) or 'too deep'}") from error
-    return _profile(path, [_node(path, start, name, metrics) for name, metrics in _items(path, nodes)])
+    found = [_node(path, start, name, metrics) for name, metrics in _items(path, nodes)]
+    if not any(_NODE.match(name.encode()) or _SIGN in metrics for name, metrics in nodes.items()):
+        raise unreadable(path, f"JSON, but not a summary: neither a node's name nor {_SIGN} in it")
+    return _profile(path, found)
 
 
 def _no_constant(name: str) -> float:

@@ -13,6 +13,7 @@ from nkilab.command import main
 from nkilab.command.app import COMMANDS
 from nkilab.command.inspection import ANALYSES
 from nkilab.version import VERSION
+from tests.profiler import makers
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +137,24 @@ def test_a_closed_pipe_is_quiet(
     monkeypatch.chdir(repository)
     profile = shared_profiles / "trn2-attention/fused_bf16_s512/profile.json"
     assert quiet("summary", str(profile), *form, lines=lines) == (0, "")
+
+
+def test_the_one_line_of_unreadable_input_says_where_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cut.json").write_bytes(UNREADABLE["truncated.json"])
+    said = failing(capsys, "doctor", "cut.json")
+    assert f"offset {len(UNREADABLE['truncated.json'])}, field instruction" in said
+    assert "copy it again" in said
+    (tmp_path / "text.txt").write_text("x")
+    assert "a profile is a folder saved by nkilab" in failing(capsys, "doctor", "text.txt")
+
+
+def test_names_in_a_profile_do_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = makers.instruction(0, 9, "Tensor", "M\x1b[31m\x07X")
+    makers.write(tmp_path / "p.json", makers.device_json(instruction=[row]))
+    main(["hierarchy", "p.json"])
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+    assert "\x1b" not in failing(capsys, "summary", "no\x1b[31msuch\nfile")

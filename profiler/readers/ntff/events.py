@@ -133,13 +133,22 @@ def packets(source: Source, graph: Graph) -> Packets:
     )
 
 
+def event_times(source: Source, graph: Graph) -> Ints:
+    """When each event record was written: changes of semaphores, and events set and cleared."""
+    return _event_times(records(source, graph, EVENT), graph)
+
+
+def _event_times(found: NDArray[np.void], graph: Graph) -> Ints:
+    """Times of event records, each by the clock of the engine that wrote it."""
+    owner = ((found["a"] >> 24).astype(np.int64) - 0x87) >> 2
+    return to_ps(found["t"], np.where(owner < 0, len(ENGINES), owner), graph.engine_clocks)
+
+
 def semaphores(source: Source, graph: Graph) -> tuple[Ints, Ints, Ints]:
     """Changes of semaphores: time, index and new value. Events (set and cleared) are left out, as in the vendor's table."""
     found = records(source, graph, EVENT)
     found = found[np.isin((found["a"] >> 16) & 0xFF, _SEMAPHORE_CHANGES)]
-    owner = ((found["a"] >> 24).astype(np.int64) - 0x87) >> 2
-    time = to_ps(found["t"], np.where(owner < 0, len(ENGINES), owner), graph.engine_clocks)
-    return time, (found["a"] & 0xFF).astype(np.int64), found["b"].astype(np.int64)
+    return _event_times(found, graph), (found["a"] & 0xFF).astype(np.int64), found["b"].astype(np.int64)
 
 
 def throttles(source: Source, graph: Graph) -> tuple[Ints, Ints, Ints, Ints]:

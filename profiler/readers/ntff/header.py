@@ -11,7 +11,7 @@ from ..wire import Source
 VERSIONS = (4, 5, 6)
 HEADER_BYTES = 128
 MAX_RECORD = 1 << 24
-_GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"PAR1"
+_GZIP, _ZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"PAR1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ def _guess(source: Source, size: int) -> tuple[str, str]:
         return "JSON text", "open it as .json"
     if head[:4] == _PARQUET:
         return "a Parquet file", "open the folder it lies in"
-    if head[:2] == _GZIP or head[:4] == _ZIP:
-        return "a compressed file", "unpack it first"
+    if head[:2] == _GZIP or head[:4] in (_ZIP, _ZSTD):
+        return "a compressed file or archive", "unpack it, and open what is in it"
     if size >= 1024 and int.from_bytes(head, "little") == 2:
         return "a NEFF (compiled program)", "give it beside an NTFF, as neff="
     return "", ""

@@ -211,7 +211,7 @@ def _section(message: Message, nc: int, where: Layout) -> Section:
     source = message.source
     room = len(source.data) - where.raw
     if start > room or size > room - start:
-        raise source.fail(message.field, 0, f"a section of {size} bytes at {where.raw}+{start}, outside the file")
+        raise source.fail(message.field, where.raw + start, f"a section of {size} bytes, outside the file")
     if size % 16:
         raise source.fail(message.field, where.raw + start, f"a section of {size} bytes, which is no multiple of 16")
     return Section(message.number(1), message.number(3), nc, where.raw + start, where.raw + start + size)
@@ -225,7 +225,7 @@ def _code(message: Message, where: Layout) -> Code:
         return Code(address, start, end)
     start, size = where.raw + message.number(7), message.number(8)
     if start + size > len(message.source.data):
-        raise message.source.fail(message.field, 0, f"a program of {size} bytes at {start}, outside the file")
+        raise message.source.fail(message.field, start, f"a program of {size} bytes, outside the file")
     return Code(address, start, start + size)
 
 

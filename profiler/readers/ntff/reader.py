@@ -69,7 +69,6 @@ def _profile(path: Path, source: Source, what: Capture, neff: Neff | None) -> Pr
         "ActiveTime": frames.active(tables["Instruction"]),
         "KernelStackFrames": calls.frames,
         "KernelIterationVariables": calls.iterations,
-        "ModelInfo": _models(what),
         "ExecutionInfo": _execution(what, window),
         "Metadata": _facts(_metadata(path, what, neff, window)),
         "Summary": _summary(window),
@@ -101,6 +100,9 @@ def _run_tables(
         "DmaQueuesInfo": [frames.queues(graph) for graph in what.graphs],
         "HbmUsageSummaryByType": [frames.memory(graph) for graph in what.graphs],
     }
+    counted = [int(window.holds(t, t).sum()) for t in (events.event_times(source, g) for g in what.graphs)]
+    cores = zip(what.graphs, counted, parts["Instruction"], parts["DmaPacket"], strict=True)
+    parts["ModelInfo"] = [frames.model(*core, clock) for core in cores]
     tables = {name: pl.concat(found) if found else pl.DataFrame() for name, found in parts.items()}
     for name in ("Instruction", "DmaPacket"):
         tables[name] = tables[name].with_row_index("id").cast({"id": pl.Int64}) if tables[name].width else tables[name]
@@ -145,12 +147,6 @@ def _summary(window: Window) -> pl.DataFrame:
     return pl.DataFrame(
         {"metric": ["total_time"][: len(values)], "value": values}, {"metric": pl.String, "value": pl.Float64}
     )
-
-
-def _models(what: Capture) -> pl.DataFrame:
-    """ModelInfo: one row per physical core."""
-    rows = [(graph.name, graph.nc, len(graph.queues)) for graph in what.graphs]
-    return pl.DataFrame(rows, {"sg_name": pl.String, "nc_idx": pl.Int64, "dma_queue_count": pl.Int64}, orient="row")
 
 
 def _execution(what: Capture, window: Window) -> pl.DataFrame:

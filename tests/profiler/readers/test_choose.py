@@ -82,3 +82,31 @@ def test_more_profiles_than_the_error_lists(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds 64 profiles") as error:
         read(tmp_path)
     assert "and 14 more" in error.value.fix
+
+
+def test_other_json_in_a_folder_is_no_profile(captures: Path) -> None:
+    before = candidates(captures)
+    for name, text in {
+        "empty.json": "{}", "package.json": '{"name": "x", "files": []}', "config.json": '{"a": {"b": 1}}', "list.json": '{"a": [1]}',
+        "none.json": '{"instruction": []}',
+    }.items():  # fmt: skip
+        (captures / name).write_text(text)
+    assert candidates(captures) == before
+    (captures / "summary.json").write_text('{"n_0123456789": {"total_time": 1.0}}')
+    assert len(candidates(captures)) == len(before) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("system.json", b'{"trace_event": [{"name": "x"}]}', "the JSON of a system profile"),
+        ("trace_info.pb", b"\x08\x02\x10\x05", "a part of a system trace"),
+        ("profile.json.gz", b"\x1f\x8b\x08\x00" + bytes(30), "unpack it"),
+        ("config.json", b'{"a": {"b": 1}}', "not a summary"),
+    ],
+)
+def test_what_is_nearly_a_profile_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        read(tmp_path / name)
+    assert said in str(refused.value)

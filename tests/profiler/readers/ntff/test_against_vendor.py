@@ -247,6 +247,13 @@ def test_queues_memory_tensors_and_header(run: tuple[str, Profile, Tables]) -> N
     assert {key: tables["neff_header"][0][key] for key in header} == header
 
 
+def test_counts_and_cycles_of_each_core(run: tuple[str, Profile, Tables]) -> None:
+    _, profile, tables = run
+    names = ("sg_name", "nc_idx", "neuroncore_cycle_count", "event_count", "trace_count", "dma_queue_count")
+    ours = profile.table("ModelInfo").select(names)
+    same(ours.iter_rows(), (tuple(row[name] for name in names) for row in tables["model_info"]))
+
+
 def test_it_is_known_what_the_tool_leaves_out(run: tuple[str, Profile, Tables]) -> None:
     """Packets of busy table rings are absent from both; the reader says how many."""
     _, profile, _ = run
