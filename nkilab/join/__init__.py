@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from nkilab.join import collectives, instructions, memory, movement, source
+from nkilab.join import collectives, instructions, memory, movement, source, throttle
 from nkilab.join.columns import Joinable
 from nkilab.join.ranks import of_rank
 
@@ -23,9 +23,9 @@ def tables(joined: Joinable, facts: Mapping[str, Any], findings: tuple[Any, ...]
         findings: what the simulator's checks found.
     """
     metadata = pl.DataFrame({"key": list(facts), "value": [str(value) for value in facts.values()]})
-    between = collectives.table(joined)
+    sometimes = {"CcOp": collectives.table(joined), "Throttle": throttle.table(joined)}
     return {
-        **({} if between is None else {"CcOp": between}),
+        **{name: table for name, table in sometimes.items() if table is not None},
         "Instruction": instructions.table(joined),
         **movement.tables(joined),
         "SbufUsage": memory.usage(joined, space=1),

@@ -42,7 +42,7 @@ class Advice(Answer):
 
     title: ClassVar[str] = "Advice"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("what", "do"), Shown("gain_ns", "up to us", "us"), Shown("share", "of the run", "percent"), Shown("evidence", "because"), Shown("lines", "lines"),
+        Shown("what", "do"), Shown("gain_ns", "up to us", "us", "the most that this change alone can save, never more than the distance to the roofline; gains do not add up"), Shown("share", "of the run", "percent"), Shown("evidence", "because"), Shown("lines", "lines"),
     )  # fmt: skip
 
     rows: pl.DataFrame

@@ -63,9 +63,14 @@ class Answer:
         """The rows as they are printed; a subclass may add columns."""
         return self.rows
 
+    def definitions(self) -> dict[str, str]:
+        """What the printed columns mean, by label, where the label does not say it all."""
+        return {c.label: c.means for c in present(self.printed(), self.shown) if c.means}
+
     def to_json(self) -> dict[str, Any]:
-        """Plain data: fields by name, frames as lists of rows, NaN and infinities as None."""
-        return {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        """Plain data: fields by name, frames as lists of rows, NaN and infinities as None; remarks and definitions."""
+        fields = {f.name: plain(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {**fields, "remarks": self.remarks(), "definitions": self.definitions()}
 
     def __str__(self) -> str:
         console = Console(file=io.StringIO(), width=WIDTH, no_color=True, highlight=False, legacy_windows=False)
@@ -77,6 +82,8 @@ class Answer:
         yield rich_table(self.printed().head(self.most), self.shown, options.max_width)
         if self.rows.height > self.most:
             yield Text(f"… {self.rows.height - self.most} more rows: table() has them all")
+        for label, means in self.definitions().items():
+            yield Text(f"{label}: {means}", style="dim")
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What IPython prints where it shows no HTML."""
@@ -91,7 +98,9 @@ class Answer:
             "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in zip(*texts, strict=True)
         )
         remarks = "".join(f"<p>{html.escape(line)}</p>" for line in self.remarks())
-        return f"<h4>{html.escape(self.title)}</h4>{remarks}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        meanings = "".join(f"<p>{html.escape(f'{label}: {means}')}</p>" for label, means in self.definitions().items())
+        notes = f"<details><summary>definitions</summary>{meanings}</details>" if meanings else ""
+        return f"<h4>{html.escape(self.title)}</h4>{remarks}<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
 def present(rows: pl.DataFrame, shown: tuple[Shown, ...]) -> list[Shown]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
 from ..errors import NotInProfileError
 from ..profile import Profile
+from . import roofline
 from .base import Answer, Shown
 from .computed import Values, computed
 from .intervals import Intervals
@@ -33,34 +34,59 @@ class Bounds(Answer):
             "ideal DMA": those bytes at the bandwidth of HBM or of the DMA engines, whichever is less;
             "ideal TensorE": the useful FLOPs at the 16-bit peak of the cores used, or that traffic, whichever is longer.
             A step that the profile does not determine is left out; no step is longer than the one before.
-        roofline: level (hbm), bytes, flops, intensity (flop/byte), bandwidth (byte/s), attainable and achieved FLOP/s.
-        limit: what the last step is bound by: "memory" or "compute"; null where unknown.
+        roofline: one row per memory level (hbm, sbuf, psum) whose bytes are known: level, bytes (read and written),
+            flops (without transposes), intensity (flop/byte), bandwidth (byte/s, all cores) with its class and source,
+            attainable (the lesser of peak and intensity x bandwidth) and achieved FLOP/s, share (achieved / attainable).
+        limit: what the roofline of HBM is bound by: "memory" or "compute"; null where unknown.
+        peak_flops: peak FLOP/s of all cores; null where unknown.
         simulated: whether times are modelled.
     """
 
     title: ClassVar[str] = "Bounds"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("step", "step"), Shown("ns", "us", "us"), Shown("saved_ns", "saves us", "us"), Shown("share", "of measured", "percent"), Shown("what", "by"),
+        Shown("step", "step", "text", "each the least time that a better kernel could reach by removing one more loss"), Shown("ns", "us", "us"),
+        Shown("saved_ns", "saves us", "us", "against the step before"), Shown("share", "of measured", "percent"), Shown("what", "by"),
     )  # fmt: skip
 
     rows: pl.DataFrame
     roofline: pl.DataFrame
     limit: str | None
+    peak_flops: float | None
     simulated: bool
 
     def remarks(self) -> list[str]:
-        """The step that saves most."""
+        """The step that saves most, and where the run is under the roof of each memory."""
         steps = self.rows.drop_nulls("saved_ns").sort("saved_ns", descending=True)
-        if steps.is_empty() or not steps["saved_ns"][0]:
-            return []
-        bound = "" if self.limit is None else f"; the roofline is {self.limit} bound"
-        return [f"most to gain: {steps['step'][0]}, {steps['saved_ns'][0] / 1e3:,.2f} us{bound}"]
+        said = []
+        if steps.height and steps["saved_ns"][0]:
+            bound = "" if self.limit is None else f"; the roofline is {self.limit} bound"
+            said = [f"most to gain: {steps['step'][0]}, {steps['saved_ns'][0] / 1e3:,.2f} us{bound}"]
+        return [*said, *(_roof(row) for row in self.roofline.to_dicts())]
 
     def figure(self) -> go.Figure:
         """The ladder as a waterfall."""
         from .figures import ladder
 
         return ladder(self.rows["step"].to_list(), (self.rows["ns"] / 1e3).to_list(), "Bounds")
+
+    def roofline_figure(self) -> go.Figure:
+        """The roofline by memory level.
+
+        Raises:
+            NotInProfileError: the profile does not determine FLOPs, bytes or peak.
+        """
+        if self.roofline.is_empty() or not self.peak_flops:
+            raise NotInProfileError("the roofline is not in this profile", rule="it needs FLOPs, bytes and a target")
+        return roofline.figure(self.roofline, self.peak_flops)
+
+
+def _roof(row: dict[str, Any]) -> str:
+    """One level of the roofline as a sentence."""
+    share = "" if row["share"] is None else f", {row['share']:.1%} of them reached"
+    return (
+        f"{row['level'].upper()}: {row['intensity']:,.4g} FLOP/byte at {row['bandwidth'] / 1e9:,.0f} GB/s ({row['cls']}) "
+        f"allow {row['attainable'] / 1e12:,.4g} TFLOP/s{share}"
+    )
 
 
 def bounds(p: Profile) -> Bounds:
@@ -85,11 +111,12 @@ def bounds(p: Profile) -> Bounds:
     ).drop_nulls("ns")
     ladder = rows.with_columns(ns=pl.col("ns").cum_min())
     ladder = ladder.with_columns(saved_ns=pl.col("ns").shift(1) - pl.col("ns"), share=pl.col("ns") / total)
-    roofline = _roofline(values, of, total)
+    roofs = roofline.roofline(p, values, of, total)
+    hbm = roofs.filter(level="hbm")["attainable"]
     limit = None
-    if roofline.height and of.peak_flops:
-        limit = "compute" if roofline["attainable"][0] >= of.peak_flops else "memory"
-    return Bounds(ladder, roofline, limit, p.origin.simulated)
+    if len(hbm) and of.peak_flops:
+        limit = "compute" if hbm[0] >= of.peak_flops else "memory"
+    return Bounds(ladder, roofs, limit, of.peak_flops, p.origin.simulated)
 
 
 def _body(p: Profile, total: float) -> float | None:
@@ -142,21 +169,3 @@ def _at_bandwidth(size: float | None, of: Machine, cores: int) -> float | None:
     """Time of so many bytes at the bandwidth of HBM or of the cores' DMA engines, the smaller; None where unknown, ns."""
     rates = [rate for rate in (of.hbm_bytes_per_s, of.dma_bytes_per_s and of.dma_bytes_per_s * cores) if rate]
     return size / min(rates) * 1e9 if size and rates else None
-
-
-def _roofline(values: Values, of: Machine, total: float) -> pl.DataFrame:
-    """The roofline point of the run against HBM."""
-    size = values.get("hbm_read_bytes", 0) + values.get("hbm_write_bytes", 0)
-    if not size or "hardware_flops" not in values or not of.peak_flops or not of.hbm_bytes_per_s:
-        return pl.DataFrame()
-    flops = values["hardware_flops"] - values["transpose_flops"]
-    point = {
-        "level": "hbm",
-        "bytes": int(size),
-        "flops": int(flops),
-        "intensity": flops / size,
-        "bandwidth": of.hbm_bytes_per_s,
-        "attainable": min(of.peak_flops, flops / size * of.hbm_bytes_per_s),
-        "achieved": flops / total * 1e9,
-    }
-    return pl.DataFrame([point])

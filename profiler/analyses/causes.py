@@ -23,10 +23,12 @@ def blamed(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
     """`gaps` (id, start_ts, end_ts, operands, cause or null) with cause, by, cause_file and cause_line.
 
     In this order: the producer of a dependence that ended last, if it ended inside the gap; the semaphore that the
-    longest wait in the gap, or the instruction itself, names; preparing a DMA; the hand-over, if the gap is short;
+    longest wait in the gap, or the instruction itself, names; preparing a DMA; the hand-over, if the gap is short; of a
+    DMA trigger, its own queue, if a transfer that the same engine had issued ended inside the gap (the ring was full);
     unknown.
     """
     rows = gaps.join(_producers(p, gaps), on="id", how="left").join(_waits(p, gaps), on="id", how="left")
+    rows = rows.join(_full_rings(p, gaps), on="id", how="left")
     name = pl.coalesce("waited", pl.col("operands").str.extract(_WAITED))
     barrier = pl.col("barrier").fill_null(value=False)
     cause = (
@@ -37,10 +39,11 @@ def blamed(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
         .when(barrier).then(pl.lit("barrier"))
         .when(pl.col("opcode").str.starts_with("DMA") & (pl.col("gap_ns") <= ISSUE_NS)).then(pl.lit("issue"))
         .when(pl.col("gap_ns") <= DISPATCH_NS).then(pl.lit("dispatch"))
+        .when(pl.col("ring").is_not_null()).then(pl.lit("dma"))
         .otherwise(pl.lit("unknown"))
     )  # fmt: skip
-    by = pl.coalesce("producer", name)
-    return rows.with_columns(cause=cause, by=by).drop("producer", "by_dma", "waited", "barrier", "operands")
+    by = pl.coalesce("producer", name, pl.when(cause == "dma").then("ring"))
+    return rows.with_columns(cause=cause, by=by).drop("producer", "by_dma", "waited", "barrier", "operands", "ring")
 
 
 def producers(p: Profile) -> pl.DataFrame:
@@ -93,6 +96,24 @@ def _into_instructions(p: Profile) -> pl.DataFrame:
     issued = p.rows("DmaPacketAggregated").select(out_id="id", id="instruction_id").drop_nulls()
     moved = flows.filter(pl.col("out_table") != "Instruction").join(issued, on="out_id")
     return pl.concat([own, moved.select("in_table", "in_id", "id")])
+
+
+def _full_rings(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:
+    """For each gap in front of a DMA trigger the queue of a transfer of the same engine that ended inside the gap."""
+    issuers = p.rows("Instruction").select("engine", instruction_id="id").unique("instruction_id")
+    core = pl.col("pcore_idx").fill_null(0)
+    moved = p.rows("DmaPacketAggregated").join(issuers, on="instruction_id")
+    ended = moved.select(core, "engine", done="end_ts", ring=pl.coalesce("queue_name", pl.lit("DMA"))).sort("done")
+    triggers = gaps.filter(pl.col("opcode").str.starts_with("DMA")).with_columns(core).sort("end_ts")
+    met = triggers.join_asof(
+        ended,
+        left_on="end_ts",
+        right_on="done",
+        by=["pcore_idx", "engine"],
+        strategy="backward",
+        check_sortedness=False,
+    )
+    return met.filter(pl.col("done") > pl.col("start_ts")).select("id", "ring").unique("id", keep="first")
 
 
 def _waits(p: Profile, gaps: pl.DataFrame) -> pl.DataFrame:

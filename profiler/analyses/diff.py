@@ -48,7 +48,7 @@ class Diff(Answer):
 
     title: ClassVar[str] = "Difference"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("by", "by"), Shown("key", "what"), Shown("a_ns", "before us", "us"), Shown("b_ns", "after us", "us"),
+        Shown("by", "by"), Shown("key", "what"), Shown("a_ns", "before us", "us", "instruction time: durations added up, semaphore waits left out"), Shown("b_ns", "after us", "us"),
         Shown("delta_ns", "change us", "us"), Shown("a_count", "before", "count"), Shown("b_count", "after", "count"),
     )  # fmt: skip
 
@@ -74,7 +74,19 @@ class Diff(Answer):
         best = "line" if "line" in self.rows["by"] else "engine"
         moved = self.rows.filter(pl.col("by") == best, pl.col("delta_ns").abs() > 0).head(3)
         parts = [f"{key} {delta / 1e3:+,.2f} us" for key, delta in moved.select("key", "delta_ns").rows()]
-        return [words + (f"; instruction time moved most in {', '.join(parts)}" if parts else ""), *self._unlike()]
+        where = (
+            self.losses.with_columns(size=pl.col("delta_ns").abs())
+            .filter(pl.col("size") > 0)
+            .sort("size", descending=True)
+        )
+        lost = [
+            f"{loss} {delta / 1e3:+,.2f} us" for loss, delta in where.head(3).select("loss", "delta_ns").iter_rows()
+        ]
+        because = f", of it {', '.join(lost)}" if lost else ""
+        return [
+            words + because + (f"; instruction time moved most in {', '.join(parts)}" if parts else ""),
+            *self._unlike(),
+        ]
 
     def _unlike(self) -> list[str]:
         """Of two readings of one run: the tables that are not alike."""

@@ -11,7 +11,8 @@ from ..errors import NotInProfileError
 from ..profile import Profile
 from .base import Answer, Shown
 from .intervals import fresh_ns
-from .machine import hardware, total_ns
+from .machine import added, hardware, total_ns
+from .spills import spills
 
 SMALL_BYTES = 512
 """Below this a packet costs mostly its overhead: 27 ns for 512 bytes against 156 ns for 4 KiB (measured, trn2)."""
@@ -32,6 +33,9 @@ class Dma(Answer):
         engines: per DMA engine: engine_idx, packets, bytes, busy_ns, share (busy_ns / total).
         issue: per engine that issues DMA: engine, dmas, mean_interval_ns between its triggers.
         tensors: per tensor: variable, type, size_bytes, loaded_bytes, dmas, reload (loaded / size).
+        spilled_bytes: bytes of intermediate tensors saved to HBM and loaded again for want of SBUF; of a simulated run, at least
+            so many; null where the profile does not tell.
+        named: share of the bytes whose tensor the profile names, 0 to 1.
         duplicates: packets that the source marks as recorded twice; null where it does not mark them.
         total_ns: length of the run, ns; null where unknown.
         simulated: whether times are modelled.
@@ -40,8 +44,9 @@ class Dma(Answer):
     title: ClassVar[str] = "DMA"
     shown: ClassVar[tuple[Shown, ...]] = (
         Shown("queue", "queue"), Shown("queue_type", "type"), Shown("packets", "packets", "count"), Shown("bytes", "bytes", "bytes"),
-        Shown("mean_bytes", "mean", "bytes"), Shown("small", "small", "percent"), Shown("active_ns", "active us", "us"),
-        Shown("gb_s", "GB/s", "number"), Shown("efficiency", "efficiency", "percent"), Shown("engines", "engines", "count"),
+        Shown("mean_bytes", "mean", "bytes", "of a packet"), Shown("small", "small", "percent", f"packets below {SMALL_BYTES} bytes"),
+        Shown("active_ns", "active us", "us", "time with a packet in flight (union)"), Shown("gb_s", "GB/s", "number", "bytes / active us"),
+        Shown("efficiency", "efficiency", "percent", "bytes per busy time of an engine, against one engine's peak"), Shown("engines", "engines", "count"),
     )  # fmt: skip
 
     rows: pl.DataFrame
@@ -49,6 +54,8 @@ class Dma(Answer):
     engines: pl.DataFrame
     issue: pl.DataFrame
     tensors: pl.DataFrame
+    spilled_bytes: float | None
+    named: float
     duplicates: int | None
     total_ns: float | None
     simulated: bool
@@ -58,11 +65,15 @@ class Dma(Answer):
         return self.rows.with_columns(gb_s=(pl.col("bytes_per_s") / 1e9).round(1))
 
     def remarks(self) -> list[str]:
-        """Tensors that were loaded more than once, and duplicated packets."""
+        """What has a name, what was spilled, what was loaded more than once, and duplicated packets."""
         again = self.tensors.filter(pl.col("reload") > 1.01).head(5).select("variable", "reload").rows()
         words = ", ".join(f"{name} {times:.2f} times" for name, times in again)
         twice = [f"{self.duplicates} packets were recorded twice"] if self.duplicates else []
-        return [*([f"loaded more than once: {words}"] if words else []), *twice]
+        spilled = (
+            [f"{self.spilled_bytes:,.0f} bytes saved and loaded again for want of SBUF"] if self.spilled_bytes else []
+        )
+        again_words = [f"loaded more than once: {words}"] if words else []
+        return [f"{self.named:.1%} of the bytes have a tensor's name", *again_words, *spilled, *twice]
 
 
 def dma(p: Profile) -> Dma:
@@ -84,10 +95,19 @@ def dma(p: Profile) -> Dma:
         _engines(rows, total),
         _issue(p),
         _tensors(p),
+        spills(p).size,
+        _named(rows),
         duplicates,
         total,
         p.origin.simulated,
     )
+
+
+def _named(rows: pl.DataFrame) -> float:
+    """Share of the bytes of transfers whose tensor is named."""
+    moved = added(rows["transfer_bytes"])
+    known = rows.filter(~pl.col("variable").is_in(["", "unknown", "Unknown"]))
+    return added(known["transfer_bytes"]) / moved if moved else 0.0
 
 
 def _moved() -> list[pl.Expr]:

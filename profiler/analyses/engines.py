@@ -13,7 +13,7 @@ from ..profile import Profile
 from ..schema import ENGINES
 from .base import Answer, Shown
 from .intervals import Intervals, fresh_ns
-from .machine import WAIT_OPCODES, Machine, machine, total_ns
+from .machine import WAIT_OPCODES, Machine, added, machine, total_ns
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -54,9 +54,14 @@ class Engines(Answer):
 
     title: ClassVar[str] = "Engines"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("core", "core"), Shown("engine", "engine"), Shown("active_ns", "active us", "us"), Shown("active", "active", "percent"),
-        Shown("idle_ns", "idle us", "us"), Shown("stalled_ns", "stalled us", "us"), Shown("useful_ns", "useful us", "us"), Shown("instruction_ns", "instructions us", "us"), Shown("instructions", "count", "count"),
-        Shown("mfu", "MFU", "percent"), Shown("hfu", "HFU", "percent"), Shown("transposing", "transposing", "percent"),
+        Shown("core", "core"), Shown("engine", "engine"), Shown("active_ns", "active us", "us", "time with at least one instruction other than a semaphore wait (union); of DMA, with a packet in flight"),
+        Shown("active", "active", "percent", "active us / length of the run"),
+        Shown("idle_ns", "idle us", "us", "length of the run - active us"),
+        Shown("stalled_ns", "stalled us", "us", "the part of idle us between the engine's first and last instruction"),
+        Shown("useful_ns", "useful us", "us", "FLOPs without transposes at TensorE's peak rate"),
+        Shown("instruction_ns", "instructions us", "us", "durations added up, overlapping ones twice, semaphore waits left out"), Shown("instructions", "count", "count"),
+        Shown("mfu", "MFU", "percent", "FLOPs without transposes / (peak FLOP/s x length of the run)"), Shown("hfu", "HFU", "percent", "all FLOPs / the same"),
+        Shown("transposing", "transposing", "percent", "transposes' share of TensorE's instruction time"),
     )  # fmt: skip
 
     rows: pl.DataFrame
@@ -68,8 +73,18 @@ class Engines(Answer):
     def remarks(self) -> list[str]:
         """The length of the run and whose times these are."""
         whose = "modelled" if self.simulated else "measured"
-        slow = "" if self.throttled is None else f"; TensorE throttled for {self.throttled:.1%}"
-        return [f"{self.total_ns / 1e3:,.2f} us {whose}; active leaves semaphore waits out{slow}"]
+        works = self.rows.filter(pl.col("engine") == "Tensor")["active_ns"].sum()
+        known = self.throttled is not None and works
+        lost = self.rows.filter(
+            pl.col("core") == ALL, ~pl.col("engine").is_in([*ENGINES, DMA]) | pl.col("engine").is_null()
+        )
+        unknown = (
+            f"; {added(lost['instruction_ns']) / 1e3:,.2f} us of instructions have no known engine"
+            if lost.height
+            else ""
+        )
+        slow = f"; the throttle held TensorE below full rate for {self.throttled:.1%} of the run" if known else ""
+        return [f"{self.total_ns / 1e3:,.2f} us {whose}; active leaves semaphore waits out{slow}{unknown}"]
 
     def figure(self) -> go.Figure:
         """Active share per engine as bars, one group per core."""

@@ -11,8 +11,9 @@ from .bounds import Bounds, bounds
 from .computed import Values, computed
 from .dma import Dma, dma
 from .intervals import Intervals
-from .machine import Machine, added, machine, working
+from .machine import Machine, machine, working
 from .overlap import COMPUTE, compute_intervals, dma_intervals, overlap
+from .spills import Spills, spills
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,9 @@ class Evidence:
         overlap: active_ns, hidden_ns, exposed_ns by kind.
         busy: active time of each compute engine.
         inner_dma_ns: DMA that no compute hides, between the first and the last compute: without filling and draining.
+        inner_ns: from the first to the last compute; all of the body where nothing computes.
         work: instructions other than waits, sorted by start.
-        spilled_bytes: bytes of intermediate tensors saved to HBM and loaded again for want of SBUF.
-        spill_stated: whether the source states them; else they are the transfers that a simulated run added to instructions
-            that move no data by themselves, so at least so many.
-        spilling: ids of the instructions that issue those transfers.
+        spills: intermediate tensors saved to HBM and loaded again for want of SBUF.
     """
 
     p: Profile
@@ -45,10 +44,9 @@ class Evidence:
     overlap: dict[str, dict[str, float | None]]
     busy: dict[str, float]
     inner_dma_ns: float
+    inner_ns: float
     work: pl.DataFrame
-    spilled_bytes: float
-    spill_stated: bool
-    spilling: pl.Series
+    spills: Spills
 
     @property
     def body_ns(self) -> float:
@@ -66,6 +64,11 @@ class Evidence:
         """How far the kernel's own part is above the roofline; all of it where the roofline is not known."""
         ideal = self.bounds.rows.filter(step="ideal TensorE")["ns"]
         return max(self.body_ns - (float(ideal[0]) if len(ideal) else 0.0), 0.0)
+
+    @property
+    def moving_ns(self) -> float:
+        """Time with a DMA packet in flight."""
+        return (self.overlap.get("dma") or {}).get("active_ns") or 0.0
 
     def exposed_ns(self, kind: str) -> float:
         """Exposed time of one kind of movement."""
@@ -92,7 +95,6 @@ def gather(p: Profile, total: float) -> Evidence:
     kinds = {row["kind"]: row for row in overlap(p).rows.to_dicts()}
     compute, moving = compute_intervals(p), dma_intervals(p)
     inner = moving.subtract(compute).clip(compute.start[0], compute.end[-1]).measure if len(compute) else 0.0
-    stated, added_moves = _stated_spill(p), _added_moves(p)
     has_dma = p.has("DmaPacket") or p.has("DmaPacketAggregated")
     return Evidence(
         p=p,
@@ -104,22 +106,7 @@ def gather(p: Profile, total: float) -> Evidence:
         overlap=kinds,
         busy={name: Intervals.from_frame(work.filter(engine=name)).measure for name in COMPUTE},
         inner_dma_ns=inner,
+        inner_ns=float(compute.end[-1] - compute.start[0]) if len(compute) else total,
         work=work,
-        spilled_bytes=added(added_moves["transfer_bytes"]) if stated is None else stated,
-        spill_stated=stated is not None,
-        spilling=added_moves["instruction_id"].drop_nulls(),
+        spills=spills(p),
     )
-
-
-def _stated_spill(p: Profile) -> float | None:
-    """Spilled bytes as the source's own summary has them."""
-    rows = p.rows("Summary").filter(pl.col("metric").is_in(["spill_save_bytes", "spill_reload_bytes"]))
-    values = rows["value"].drop_nulls()
-    return float(values.sum()) if len(values) else None
-
-
-def _added_moves(p: Profile) -> pl.DataFrame:
-    """Of a simulated run, the transfers of instructions that are no DMA: saves and reloads of spilled tensors."""
-    on_chip = (pl.col("source") == "sbuf") & (pl.col("dest") == "sbuf")
-    rows = p.rows("DmaPacketAggregated").filter(on_chip & ~pl.col("op").str.starts_with("dma"))
-    return rows if p.origin.simulated else rows.clear()

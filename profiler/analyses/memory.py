@@ -34,8 +34,8 @@ class Memory(Answer):
 
     title: ClassVar[str] = "On-chip memory"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("space", "memory"), Shown("core", "core"), Shown("peak", "peak", "percent"), Shown("peak_bytes", "per partition", "bytes"),
-        Shown("at_ns", "at us", "us"), Shown("mean", "mean", "percent"), Shown("held_by", "held by"),
+        Shown("space", "memory"), Shown("core", "core"), Shown("peak", "peak", "percent", "highest share in use"), Shown("peak_bytes", "per partition", "bytes"),
+        Shown("at_ns", "at us", "us"), Shown("mean", "mean", "percent", "weighted by time"), Shown("held_by", "held by", "text", "the largest tensors alive at the peak"),
     )  # fmt: skip
 
     rows: pl.DataFrame
@@ -43,6 +43,17 @@ class Memory(Answer):
     holders: pl.DataFrame
     hbm: pl.DataFrame
     simulated: bool
+
+    def remarks(self) -> list[str]:
+        """How much of each peak has a tensor's name."""
+        held = self.holders.group_by("space").agg(pl.col("bytes").sum())
+        peaks = self.rows.sort("peak").unique("space", keep="last", maintain_order=True).drop_nulls("peak_bytes")
+        known = peaks.join(held, on="space").filter(pl.col("peak_bytes") > 0).sort("space", descending=True)
+        words = [
+            f"{space.upper()}: tensors with a name hold {min(size / peak, 1.0):.1%} of the peak"
+            for space, size, peak in known.select("space", "bytes", "peak_bytes").iter_rows()
+        ]
+        return words or ["who holds the peak is not in this profile"]
 
     def printed(self) -> pl.DataFrame:
         """The rows with the largest holders at the peak."""

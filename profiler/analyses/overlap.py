@@ -40,14 +40,20 @@ class Overlap(Answer):
 
     title: ClassVar[str] = "Overlap"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("kind", "kind"), Shown("active_ns", "active us", "us"), Shown("share", "of the run", "percent"),
-        Shown("hidden_ns", "behind compute us", "us"), Shown("exposed_ns", "exposed us", "us"), Shown("hidden", "hidden", "percent"),
+        Shown("kind", "kind"), Shown("active_ns", "active us", "us", "time with any of this kind (union over engines, queues and cores)"), Shown("share", "of the run", "percent"),
+        Shown("hidden_ns", "behind compute us", "us", "the part of it with Tensor, Vector, Scalar or GpSimd computing"),
+        Shown("exposed_ns", "exposed us", "us", "the rest: nothing computes beside it"), Shown("hidden", "hidden", "percent", "behind compute us / active us"),
     )  # fmt: skip
 
     rows: pl.DataFrame
     operations: pl.DataFrame
     total_ns: float
     simulated: bool
+
+    def remarks(self) -> list[str]:
+        """How much of the run belongs to a kind of work."""
+        nothing = self.rows.filter(kind="nothing")["share"]
+        return [f"{1 - nothing[0]:.1%} of the run has compute, DMA or a collective; the rest is the row nothing"]
 
     def figure(self) -> go.Figure:
         """Hidden and exposed time of each kind as stacked bars."""

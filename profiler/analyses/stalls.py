@@ -53,7 +53,9 @@ class Stalls(Answer):
 
     title: ClassVar[str] = "Stalls"
     shown: ClassVar[tuple[Shown, ...]] = (
-        Shown("core", "core"), Shown("engine", "engine"), Shown("cause", "cause"), Shown("stall_ns", "us", "us"),
+        Shown("core", "core"), Shown("engine", "engine"),
+        Shown("cause", "cause", "text", "what the instruction that ends the gap waited for; active, all causes and idle (before first, after last) are 100 % of an engine's time"),
+        Shown("stall_ns", "us", "us"),
         Shown("share", "of the run", "percent"), Shown("gaps", "gaps", "count"),
     )  # fmt: skip
     most: ClassVar[int] = 100

@@ -10,9 +10,10 @@ import polars as pl
 from ..errors import NotInProfileError
 from ..profile import Profile
 from .base import Answer, Shown
-from .intervals import fresh_ns
+from .intervals import Intervals, fresh_ns
 from .machine import added
 
+EXECUTE = "nrt_execute"
 RUNNING = "nc_exec_running"
 _DEVICE = "device"
 
@@ -26,23 +27,29 @@ class System(Answer):
             of its cores running: union), cores, gap_ns (from the end of the execution before it on the same logical
             core; null for the first), cpu (mean host CPU use during it, 0 to 1; null without samples).
         calls: per runtime call: name, calls, total_ns (added up), longest_ns, most time first.
+        launch_ns: time in `EXECUTE` calls with nothing running on the device: getting an execution there and back; null
+            without such calls.
         host: mean and highest cpu (0 to 1, over CPUs) and highest memory_bytes; null where not sampled.
     """
 
     title: ClassVar[str] = "System"
     shown: ClassVar[tuple[Shown, ...]] = (
         Shown("worker_gid", "worker"), Shown("nc_idx", "core"), Shown("exec_id", "execution"), Shown("at_ns", "at us", "us"),
-        Shown("device_ns", "device us", "us"), Shown("gap_ns", "gap before us", "us"), Shown("cpu", "host CPU", "percent"),
+        Shown("device_ns", "device us", "us", "time with any of its cores running (union)"),
+        Shown("gap_ns", "gap before us", "us", "since the end of the execution before it on the same core"), Shown("cpu", "host CPU", "percent", "mean of the samples during it"),
     )  # fmt: skip
 
     rows: pl.DataFrame
     calls: pl.DataFrame
+    launch_ns: float | None
     host: pl.DataFrame
 
     def remarks(self) -> list[str]:
         """Time on the device, between executions, and in the longest runtime call."""
         busy, idle = added(self.rows["device_ns"]), added(self.rows["gap_ns"])
         words = f"{self.rows.height} executions, {busy / 1e3:,.2f} us on the device, {idle / 1e3:,.2f} us between them"
+        if self.launch_ns is not None:
+            words += f"; {self.launch_ns / 1e3:,.2f} us in {EXECUTE} beside the device's work"
         first = self.calls.head(1).select("name", "total_ns").rows()
         return [words + "".join(f"; most host time in {name}, {time / 1e3:,.2f} us" for name, time in first)]
 
@@ -62,7 +69,17 @@ def system(p: Profile) -> System:
     calls = events.filter(~device.fill_null(value=False)).drop_nulls("duration_ns").group_by("name").agg(
         calls=pl.len().cast(pl.Int64), total_ns=pl.col("duration_ns").sum(), longest_ns=pl.col("duration_ns").max()
     )  # fmt: skip
-    return System(_executions(p, events), calls.sort("total_ns", "name", descending=[True, False]), _host(p))
+    ordered = calls.sort("total_ns", "name", descending=[True, False])
+    return System(_executions(p, events), ordered, _launching(events), _host(p))
+
+
+def _launching(events: pl.DataFrame) -> float | None:
+    """Time in execute calls while no core runs."""
+    zero = int(events.select(pl.col("start_ts").min()).item() or 0)
+    since = [(pl.col(name) - zero).cast(pl.Float64).alias(name) for name in ("start_ts", "end_ts")]
+    rows = events.with_columns(since)
+    calls, running = (Intervals.from_frame(rows.filter(name=name)) for name in (EXECUTE, RUNNING))
+    return calls.subtract(running).measure if len(calls) and len(running) else None
 
 
 def _executions(p: Profile, events: pl.DataFrame) -> pl.DataFrame:

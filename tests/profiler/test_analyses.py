@@ -238,3 +238,66 @@ def test_an_empty_profile_never_ends_in_a_traceback() -> None:
     assert p.doctor().rows.height > 0
     with pytest.raises(UsageError):
         p.diff(p)
+
+
+def test_bus_bandwidth_is_the_rate_over_a_rank_s_links() -> None:
+    kinds = {
+        "AllReduce": 2 * 3 / 4,
+        "all_gather": 3.0,
+        "reduce_scatter": 3 / 4,
+        "collective_permute": 1.0,
+        "mystery": None,
+    }
+    rows = [
+        {"operation": name, "input_size": 4000, "start_ts": 0.0, "end_ts": 10.0, "duration_ns": 10.0, "replica_group": "[[0, 1, 2, 3], [4, 5, 6, 7]]"}
+        for name in kinds
+    ]  # fmt: skip
+    found = run([op(0, 0, 10, "Tensor")], 10, CcOp=pl.DataFrame(rows)).collectives().rows
+    algorithm = 4000 / 10e-9
+    got = dict(found.select("operation", "bus_bandwidth").iter_rows())
+    assert got == {name: None if k is None else pytest.approx(k * algorithm) for name, k in kinds.items()}
+
+
+def test_the_roofline_has_a_row_for_every_memory_with_known_bytes() -> None:
+    row = op(
+        0,
+        0,
+        1000,
+        "Tensor",
+        raw_flops=10**9,
+        hbm_read_bytes=10**6,
+        sbuf_read_bytes=4 * 10**6,
+        psum_write_bytes=2 * 10**6,
+    )
+    facts = pl.DataFrame({"key": ["total_ns", "target"], "value": ["1000", "trn2"]})
+    p = Profile.build({"Instruction": pl.DataFrame([row]), "Metadata": facts}, Origin("simulated"))
+    found = p.bounds()
+    roofs = {r["level"]: r for r in found.roofline.to_dicts()}
+    assert set(roofs) == {"hbm", "sbuf", "psum"}
+    peak = 2 * 128 * 128 * 2.4e9
+    for level, size in (("hbm", 10**6), ("sbuf", 4 * 10**6), ("psum", 2 * 10**6)):
+        one = roofs[level]
+        assert one["intensity"] == pytest.approx(10**9 / size)
+        assert one["attainable"] == pytest.approx(min(peak, 10**9 / size * one["bandwidth"]))
+        assert one["achieved"] == pytest.approx(10**9 / 1e-6)
+        assert one["cls"] == "documented"
+        assert one["source"]
+        assert level.upper() in str(found)
+    lanes = 128 * 4 * 1e9
+    assert roofs["psum"]["bandwidth"] == pytest.approx(2 * lanes * (2.4 + 0.96 + 1.2))
+    assert len(found.roofline_figure().data) == 6
+
+
+def test_spills_and_named_bytes_are_told_by_dma() -> None:
+    moved = pl.DataFrame(
+        {"id": [1, 2], "start_ts": [0.0, 5.0], "end_ts": [5.0, 9.0], "transfer_bytes": [300, 100], "variable": ["x", "unknown"], "op": ["dma_copy", "activation"],
+         "source": ["hbm", "sbuf"], "dest": ["sbuf", "sbuf"]}
+    )  # fmt: skip
+    found = run([op(0, 0, 10, "Tensor")], 10, DmaPacketAggregated=moved).dma()
+    assert found.named == pytest.approx(0.75)
+    assert found.spilled_bytes == 100
+    assert "for want of SBUF" in str(found)
+    measured = Profile.build(
+        {"Instruction": pl.DataFrame([op(0, 0, 10, "Tensor")]), "DmaPacketAggregated": moved}, Origin("ntff")
+    )
+    assert measured.dma().spilled_bytes is None, "not in this profile, which is not 0"

@@ -19,7 +19,7 @@ from tests.profiler.views.test_report import HOSTILE, hostile_profile
 ANALYSES = (
     "summary", "engines", "overlap", "lines", "hierarchy", "stalls", "bounds", "dma", "memory", "collectives", "advice", "doctor",
 )  # fmt: skip
-MARKUP = {"h4", "p", "table", "thead", "tbody", "tr", "th", "td"}
+MARKUP = {"h4", "p", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
 
 
 class Tags(HTMLParser):
@@ -123,3 +123,17 @@ def test_losses_of_both_runs_add_up_to_their_lengths(repository: Path) -> None:
     assert (found.losses.select("a_ns", "b_ns").min_horizontal() >= 0).all()
     drawn = found.figure().data[0]
     assert sum(drawn.y[:-1]) == pytest.approx(drawn.y[-1])
+
+
+def test_definitions_stand_beside_the_numbers(repository: Path) -> None:
+    found = simulated(repository, "matmul_tiled", 512)[0].engines()
+    assert "MFU: FLOPs without transposes / (peak FLOP/s x length of the run)" in str(found)
+    assert "<details><summary>definitions</summary><p>active us: time with" in found._repr_html_()
+    assert found.to_json()["definitions"]["active"] == "active us / length of the run"
+    assert set(found.definitions()) <= {column.label for column in found.shown}
+
+
+@pytest.mark.parametrize("name", ["lines", "hierarchy", "overlap", "stalls", "dma", "memory"])
+def test_every_analysis_says_how_much_it_could_attribute(name: str, repository: Path) -> None:
+    p, _ = simulated(repository, "matmul_tiled", 512)
+    assert any("%" in remark for remark in getattr(p, name)().remarks())
