@@ -371,10 +371,9 @@ def a_result_that_is_not_copied(x, fault):
 
 
 @twins("nan-output")
-def zero_by_zero(x, fault):
+def the_logarithm_of_a_negative_number(x, fault):
     tile, out = nl.load(x), nl.ndarray(x.shape, x.dtype, nl.shared_hbm)  # here
-    nisa.tensor_scalar(tile, tile, nl.multiply, 0.0, op1=nl.divide, operand1=0.0 if fault else 1.0, reverse1=False)
-    nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+    nisa.activation(tile, nl.log, tile, scale=-1.0 if fault else 1.0)
     nl.store(out, tile)
     return out
 
@@ -402,6 +401,13 @@ def an_order_that_is_not_documented(x, fault):
     if fault:
         nisa.topk(values, places, data, 42, sorted=True)  # here
     return stored(nl.load(x))
+
+
+@twins("not-in-hardware")
+def a_division(x, fault):
+    tile = nl.load(x)
+    quotient = nl.divide(tile, tile) if fault else nl.multiply(tile, nl.reciprocal(tile))  # here
+    return stored(quotient)
 
 
 @pytest.mark.parametrize("pair", twins.twins, ids=lambda pair: pair.name)
