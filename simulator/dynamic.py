@@ -177,16 +177,17 @@ def _attach(view: NkiTensor, index: Any, step: int, tensor: NkiTensor, dim: int)
         raise view_error(f"a second run-time index into {tensor!r}", rule="one run-time index for each view")
     if dim == 0 and tensor.layout.space != HBM:
         raise view_error(f"a run-time index along the partition dimension of {tensor!r}", rule="free dimensions only")
-    if isinstance(index, NkiTensor) and index.size != 1:
-        raise view_error(f"run-time index {index!r}", rule="a scalar index has exactly one element")
+    if isinstance(index, NkiTensor) and (index.size != 1 or not index.dtype.is_integer):
+        raise view_error(f"run-time index {index!r}", rule="a scalar index has exactly one element, an integer")
     return tensor_at(view.storage, view.layout, view.byte, view.layouts, Indirection(index, step, rows=False))
 
 
 def _rows(tensor: NkiTensor, shape: tuple[int, ...], strides: tuple[int, ...], index: Any, step: int) -> NkiTensor:
-    if not isinstance(index, NkiTensor) or index.layout.space != SBUF or index.size < shape[0]:
+    good = isinstance(index, NkiTensor) and index.layout.space == SBUF and index.dtype.is_integer
+    if not good or index.size < shape[0]:
         raise view_error(
             f"row numbers {index!r} for {shape[0]} rows",
-            rule="an SBUF tensor of shape (rows, 1)",
+            rule="an integer SBUF tensor of shape (rows, 1)",
             method="vector_select",
         )
     old = tensor.layout

@@ -30,6 +30,10 @@ def _priority(check: Check) -> None:
         check.fail("argument", f"priority={priority}", rule="0 to 3, on trn3 only", fix="leave priority out")
 
 
+def _by_rows(tile: NkiTensor) -> bool:
+    return isinstance(tile.indirection, Indirection) and tile.indirection.rows
+
+
 def _hardware_dge(check: Check) -> None:
     if check.generation < 3:
         check.fail("target", "dge_mode=hwdge is not on trn1", rule="needs trn2 or newer")
@@ -38,6 +42,14 @@ def _hardware_dge(check: Check) -> None:
 def _queue(check: Check) -> None:
     """Which engine triggers the transfer: hardware descriptors on Sync or Scalar, software ones on GpSimd."""
     mode, engine = check.option("dge_mode"), check.option("engine")
+    if mode not in (dge.unknown, dge.swdge) and any(_by_rows(tile) for _, tile in check.tensors()):
+        check.fail(
+            "argument",
+            f"dge_mode.{mode.name} with a vector of row numbers",
+            rule="only software DGE gathers and scatters: dge_mode unknown or swdge",
+            source="DGE guide, How .ap() Affects DGE Mode",
+            fix="leave dge_mode out",
+        )
     if mode == dge.hwdge:
         _hardware_dge(check)
         if check["dst"].dtype != check["src"].dtype:
@@ -147,13 +159,18 @@ def _transpose_shape(check: Check) -> None:
 
 def _transpose_limits(check: Check) -> None:
     source, mode = check["src"], check.option("dge_mode")
-    indirect = isinstance(source.indirection, Indirection) and source.indirection.rows
+    indirect = _by_rows(source)
     if check.option("oob_mode") == oob.skip and not source.is_indirect():
         check.fail("argument", "oob_mode.skip without a run-time address", rule="only where src is indirect")
-    allowed = (dge.unknown, dge.swdge) if indirect else (dge.unknown, dge.hwdge)
-    if mode not in allowed:
-        names = " or ".join(f"dge_mode.{m.name}" for m in allowed)
-        check.fail("argument", f"dge_mode.{mode.name}", rule=f"{names} for this source")
+    refused = (dge.hwdge, dge.none) if indirect else () if source.is_indirect() else (dge.swdge,)
+    if mode in refused:
+        names = " or ".join(f"dge_mode.{m.name}" for m in dge if m not in refused)
+        check.fail(
+            "argument",
+            f"dge_mode.{mode.name}",
+            rule=f"{names} for this source",
+            source="DGE guide, How .ap() Affects DGE Mode",
+        )
     if mode == dge.hwdge:
         _hardware_dge(check)
     if mode == dge.hwdge or indirect:

@@ -46,6 +46,12 @@ def matmul_mx(k, **tiling):
     nisa.nc_matmul_mx(nl.ndarray((4, 4), nl.float32, nl.psum), words, words, scale, scale, **tiling)
 
 
+def gather(dtype=nl.uint32, **options):
+    table = nl.zeros((64, 16), nl.float32, nl.shared_hbm)
+    rows = table.ap([[16, 32], [1, 16]], vector_offset=tile((32, 1), dtype), indirect_dim=0)
+    nisa.dma_copy(tile((32, 16)), rows, **options)
+
+
 COLUMN, INTEGERS = (128, 1), ((128, 64), nl.int32)
 RULES = {
     "a bitvec reduction is not negated": (
@@ -114,6 +120,11 @@ RULES = {
         lambda: matmul_mx(32, tile_position=(0, 0), tile_size=(64, 128)),
         lambda: matmul_mx(32, tile_position=(0, 0), tile_size=(64, 64)),
     ),
+    "only software descriptors gather": (
+        lambda: gather(dge_mode=nisa.dge_mode.swdge),
+        lambda: gather(dge_mode=nisa.dge_mode.hwdge),
+    ),
+    "row numbers are integers": (gather, lambda: gather(nl.float32)),
     "address arithmetic of integers takes no indirect tile": (
         lambda: nisa.tensor_scalar(
             tile((16, 16)), tile((16, 16)).indirect(tile((16, 1), nl.uint32)), nl.add, tile((16, 1))
@@ -161,7 +172,9 @@ def test_the_scalar_engine_runs_any_arithmetic_of_tensor_scalar_on_trn3_only(tar
     assert caught.value.code == "engine"
 
 
-@pytest.mark.parametrize("op", [nl.divide, nl.mod, nl.fmod, np.divide, np.remainder], ids=str)
+@pytest.mark.parametrize(
+    "op", [nl.divide, nl.mod, nl.fmod, np.divide, np.remainder], ids=lambda f: f"{type(f).__name__} {f.__name__}"
+)
 def test_division_and_remainders_have_values_and_a_finding(op):
     findings = run(lambda: nisa.tensor_tensor(tile(), tile(), tile(), op))
     assert [each.code for each in findings if each.severity == "error"] == ["not-in-hardware"]
