@@ -1,4 +1,9 @@
-"""The DMA engines while transfers are laid out in time: first come, first served on each engine, HBM shared by all."""
+"""The DMA engines while transfers are laid out in time: in order in a queue, in turns between queues, HBM shared by all.
+
+Source: DMA overview: a queue runs in order, an engine takes turns between its queues. A transfer therefore takes its own
+time and as much of what other queues have left at most; these get theirs later, which only what they begin afterwards
+can show.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +26,8 @@ class Channels:
     """State of the queues, the engines and HBM.
 
     `issued[queue]`: (end, descriptors on an engine so far) of each transfer issued on it, and `behind[queue]` how many
-    of them need not be waited for any more: for the ring. `busy[engine]`: when it is done with what it has;
-    `level` stands for all of them while they are equal (`flat`), as they are while every transfer uses all engines.
+    of them need not be waited for any more: for the ring. `busy[engine][queue]`: when an engine is done with what it has
+    of a queue; `level` stands for all engines while they are equal (`flat`), as they are while every transfer uses all.
     `pieces`: (start, end) of each transfer on each engine it uses, by transfer.
     """
 
@@ -33,10 +38,10 @@ class Channels:
     completion: float
     issued: list[list[tuple[float, int]]]
     behind: list[int]
-    busy: list[float]
+    busy: list[list[float]]
     pieces: list[tuple[list[float], list[float]]]
+    level: list[float]
     flat: bool = True
-    level: float = 0.0
     memory: float = 0.0
 
     def room(self, transfer: int) -> float:
@@ -57,8 +62,7 @@ class Channels:
         arrival = issued + latency
         even = last - first + 1 == self.engines and head == middle == tail
         if even and self.flat:
-            begin = max(arrival, self.level)
-            end = self.level = begin + middle + self.semaphore
+            begin, end = _turns(self.level, queue, arrival, middle + self.semaphore)
             self.pieces[transfer] = ([begin], [end])
         else:
             end = self._uneven(transfer, arrival, range(first, last + 1), (head, middle, tail))
@@ -70,19 +74,32 @@ class Channels:
 
     def _uneven(self, transfer: int, arrival: float, engines: range, times: tuple[float, float, float]) -> float:
         if self.flat:
-            self.busy, self.flat = [self.level] * self.engines, False
+            self.busy, self.flat = [list(self.level) for _ in range(self.engines)], False
         head, middle, tail = times
-        starts, ends, busy = [], [], self.busy
+        queue = self.columns[0][transfer]
+        starts, ends = [], []
         for engine in engines:
-            begin = max(arrival, busy[engine])
             work = head if engine == engines.start else tail if engine == engines[-1] else middle
-            busy[engine] = begin + work + self.semaphore
+            begin, end = _turns(self.busy[engine], queue, arrival, work + self.semaphore)
             starts.append(begin)
-            ends.append(busy[engine])
+            ends.append(end)
         self.pieces[transfer] = (starts, ends)
-        if min(busy) == max(busy):
-            self.flat, self.level = True, busy[0]
+        if all(busy == self.busy[0] for busy in self.busy):
+            self.flat, self.level = True, list(self.busy[0])
         return max(ends)
+
+
+def _turns(busy: list[float], queue: int, arrival: float, work: float) -> tuple[float, float]:
+    """Start and end of work on one engine, of which `busy` says until when it has work of each queue."""
+    begin = max(arrival, busy[queue])
+    end = begin + work
+    for other, until in enumerate(busy):
+        if until > begin and other != queue:
+            shared = min(until - begin, work)
+            busy[other] = until + shared
+            end += shared
+    busy[queue] = end
+    return begin, end
 
 
 def channels(moved: Transfers, hw: Hardware) -> Channels:
@@ -97,7 +114,8 @@ def channels(moved: Transfers, hw: Hardware) -> Channels:
         completion=dma.completion_ns + hw.handover.wait_ns,
         issued=[[] for _ in QUEUES],
         behind=[0] * len(QUEUES),
-        busy=[0.0] * dma.engines,
+        busy=[],
+        level=[0.0] * len(QUEUES),
         pieces=[([], [])] * len(moved.row),
     )
 

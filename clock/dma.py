@@ -69,8 +69,8 @@ class _Side:
     size: Ints
 
 
-def transfers(program: Program, hw: Hardware, policy: Policy, cores: int = 1) -> Transfers:
-    """Cost every DMA of a program whose HBM stack serves that many busy cores, each with an equal share."""
+def transfers(program: Program, hw: Hardware, policy: Policy, cores: float = 1.0) -> Transfers:
+    """Cost every DMA of a program whose HBM stack moves that many times its traffic."""
     rows = np.flatnonzero(program.api(*DMA_APIS))
     source, target = _side(program, rows, write=False), _side(program, rows, write=True)
     queue = _queues(program, rows, source, target, policy)
@@ -105,6 +105,13 @@ def transfers(program: Program, hw: Hardware, policy: Policy, cores: int = 1) ->
         descriptors=rates.descriptors(np.minimum(counts[2], hw.dma.partitions_per_engine) * per_row, run * size),
         cls=np.maximum(class_of(hw, "dma.element_ns"), _unmeasured(program, rows, direct, source, target)),
     )
+
+
+def hbm_bytes(program: Program) -> float:
+    """Bytes that the DMAs of a program read and write in HBM."""
+    access = program.accesses
+    mine = (access["space"] == HBM) & program.api(*DMA_APIS)[access["instruction"]]
+    return float((access["elements"] * program.itemsize())[mine].sum())
 
 
 def _side(program: Program, rows: Ints, *, write: bool) -> _Side:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .costs import CLASSES, compute_cost, operands
 from .dependences import FLOW, KINDS, Edges, dependences
-from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, transfers
+from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, hbm_bytes, transfers
 from .engines import engine_of
 from .expand import Device, expand
 from .meetings import ROUNDS, Meetings, apply, held, meetings
@@ -111,10 +111,19 @@ def _timed(
     return [_part(*one) for one in _laid_out(prepared, meetings(columns, names, hw), hw)]
 
 
-def _sharing(given: list[Program], hw: Hardware) -> list[int]:
-    """How many cores share the HBM stack of each program: those of its rank, at most as many as a stack serves."""
+def _sharing(given: list[Program], hw: Hardware) -> list[float]:
+    """How many times its own traffic the HBM stack of each program moves: 1 alone, 2 beside a core that moves as much.
+
+    A stack serves some cores of a rank; one that moves less than its share leaves the rest to the others.
+    """
     ranks = [int(program.instructions["rank"][0]) if len(program) else -1 for program in given]
-    return [min(ranks.count(rank), hw.hbm.cores) for rank in ranks]
+    moved = [hbm_bytes(program) for program in given]
+    shares = []
+    for index, (rank, own) in enumerate(zip(ranks, moved, strict=True)):
+        others = [size for i, size in enumerate(moved) if ranks[i] == rank and i != index]
+        busiest = sorted(others, reverse=True)[: hw.hbm.cores - 1]
+        shares.append(1.0 + sum(min(size, own) for size in busiest) / own if own else 1.0)
+    return shares
 
 
 def _end(parts: list[_Part]) -> float:
@@ -169,7 +178,7 @@ class _Part:
     class_ns: Floats
 
 
-def _prepare(given: Program, hw: Hardware, policy: Policy, cores: int) -> _Prepared:
+def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> _Prepared:
     """Everything about one core's program that does not depend on times."""
     program, placement = laid_out(in_pieces(given, hw), hw, policy)
     seen = operands(program, hw)

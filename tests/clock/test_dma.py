@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nkilab.clock.channels import _turns
 from nkilab.clock.dma import element_ns
 from nkilab.hardware import load
 
@@ -122,3 +123,33 @@ def test_trn1_moves_rows_of_any_length_at_one_rate() -> None:
     hw = load("trn1")
     rates = [size / float(element_ns(np.array(size), hw)) for size in (256, 1024, 2048, 4096)]
     assert rates == pytest.approx([6.5] * 4, rel=0.03)
+
+
+def sizes_on_two_queues(large: int) -> TraceBuilder:
+    """A large load through Scalar's queue, then a small one through Sync's."""
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", 8192, 128, kind="input")
+    trace.dma(trace.sbuf(large), source.at(c1=large), engine="scalar")
+    trace.dma(trace.sbuf(64), source.at(c1=64), engine="sync")
+    return trace
+
+
+def test_queues_take_turns_on_an_engine(timed) -> None:
+    """The small load is half done in the time of the large one's next elements; it does not wait for all of them."""
+    timing = timed(sizes_on_two_queues(8192))
+    small = timing.dma["queue"] == timing.names["queue"].index("sync_hardware")
+    alone = timed(sizes_on_two_queues(4))
+    alone_small = alone.dma["queue"] == alone.names["queue"].index("sync_hardware")
+    length, least = (
+        (each.dma["end"] - each.dma["start"])[rows].max() for each, rows in ((timing, small), (alone, alone_small))
+    )
+    assert least < length <= 2.01 * least
+
+
+def test_what_one_queue_takes_the_other_lacks_later() -> None:
+    """Work is never lost: two queues with equal work end when one queue with both would."""
+    busy = [0.0, 0.0, 0.0]
+    _turns(busy, 0, 0.0, 100.0)
+    _, end = _turns(busy, 1, 0.0, 100.0)
+    assert end == 200.0
+    assert _turns(busy, 0, 0.0, 50.0)[0] == 200.0

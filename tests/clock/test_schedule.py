@@ -182,6 +182,18 @@ def test_two_cores_share_the_bandwidth_of_their_stack(hw) -> None:
     assert body(2) == pytest.approx(moved / hw.hbm.gbps, rel=0.05)
 
 
+def test_a_core_that_moves_little_leaves_the_bandwidth_to_the_other(hw) -> None:
+    def body(loads: tuple[int, ...]) -> float:
+        trace = TraceBuilder()
+        for core, count in enumerate(loads):
+            trace.core = core
+            for _ in range(count):
+                trace.dma(trace.sbuf(4096), trace.tensor("hbm", 4096, 128, kind="input"))
+        return time(*trace.build(), hw, ranges=False).body_ns
+
+    assert body((40, 2)) == pytest.approx(body((40,)), rel=0.06)
+
+
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(UsageError, match="compiler, gpsimd, sync, scalar"):
         Policy(queue="vector")  # type: ignore[arg-type]
