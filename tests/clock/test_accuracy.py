@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from nkilab.bench.accuracy_launches import active_ns
 from nkilab.clock import Timing, time
 from nkilab.hardware import load
 from nkilab.kernels import matmul
@@ -75,6 +76,17 @@ def test_4096_by_8192_by_8192_spills_about_as_much_as_measured() -> None:
         "blocked": pytest.approx(8.66, rel=0.05),
         "fully_blocked": pytest.approx(1.476 + 0.34, rel=0.05),
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "measured"), [("tiled", 0.87), ("hoisted", 0.999)])
+def test_4096_by_8192_by_8192_multiplies_as_often_and_as_long_as_measured(step: str, measured: float) -> None:
+    timing = timing_of(step, *LARGE)
+    multiply = timing.names["opcode"].index("MATMUL")
+    assert (timing.instructions["opcode"] == multiply).sum() == 65536
+    assert active_ns(timing, timing.names["engine"].index("tensor")) / timing.total_ns == pytest.approx(
+        measured, abs=0.03
+    )
 
 
 @pytest.mark.slow

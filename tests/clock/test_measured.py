@@ -50,7 +50,7 @@ def test_fused_attention_replayed_engine_by_engine(phase: bool) -> None:
 def test_unfused_attention_replayed_through_hbm() -> None:
     launch = next(launch for launch in launches() if launch.name.startswith("unfused"))
     assert abs(launch.body.error) < 0.15
-    assert max(abs(r.error) for r in launch.engines) < 0.15
+    assert {r.metric: round(r.error, 3) for r in launch.engines if abs(r.error) >= 0.10} == {}
 
 
 @pytest.mark.slow
