@@ -15,17 +15,12 @@ from .base import Answer, Shown
 from .bounds import bounds
 from .computed import computed
 from .machine import total_ns, working
+from .readings import recorded
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 BY = ("line", "function", "engine", "opcode", "collective")
-_RECORDED = {
-    "Instruction": ("pcore_idx", "engine", "opcode", "pc", "compiler_pc", "start_ts", "duration_ns"),
-    "DmaPacket": ("engine_idx", "queue_idx", "transfer_bytes", "crc", "start_ts", "duration_ns"),
-    "SemaphoreUpdate": ("timestamp", "value"),
-    "Throttle": ("timestamp", "duration", "k", "n"),
-}
 _GATE = re.compile(r"^\s*([a-z][a-z0-9_]*)\s*(>|<|>=|<=)\s*([+-]?\d+(?:\.\d+)?)\s*(%?)\s*$")
 
 
@@ -41,8 +36,8 @@ class Diff(Answer):
             to its length: "launch" (measured - body), "stalls" (body - no stalls), "reloads", "DMA below peak" (no reloads -
             ideal DMA), "TensorE below peak" (ideal DMA - ideal TensorE), "ideal" (the last step). Where a profile does not determine a
             step, its loss is 0 and counted in the next. Empty where a profile has no instructions.
-        recorded: per table that both runs recorded (instructions, DMA packets, semaphore updates, throttle windows):
-            table, a, b (rows), equal (to the nanosecond), odd (the rows that only one has, as text, where they are few).
+        recorded: per table that both runs recorded, and for total and active times: table, a, b (rows), equal (to the
+            nanosecond), odd (what only one has, as text). See `readings.recorded`.
         a_total_ns, b_total_ns: lengths of the runs, ns.
     """
 
@@ -166,7 +161,7 @@ def diff(a: Profile, b: Profile) -> Diff:
     parts = [_aligned(_spent(a, by), _spent(b, by), by) for by in BY]
     metrics = _metrics(a, b)
     rows = pl.concat([part for part in parts if part.height] or parts)
-    return Diff(rows, metrics, _losses(a, b), _recorded(a, b), lengths[0], lengths[1])
+    return Diff(rows, metrics, _losses(a, b), recorded(a, b), lengths[0], lengths[1])
 
 
 _LOSSES = {
@@ -240,38 +235,3 @@ def _metrics(a: Profile, b: Profile) -> pl.DataFrame:
     )
     delta = pl.col("b") - pl.col("a")
     return rows.with_columns(delta=delta, relative=pl.when(pl.col("a") != 0).then(delta / pl.col("a")))
-
-
-def _recorded(a: Profile, b: Profile) -> pl.DataFrame:
-    """Tables that both have: rows of each and whether they are equal, times in whole ns as some sources cut them."""
-    both = {name: columns for name, columns in _RECORDED.items() if a.has(name) and b.has(name)}
-    sides = [{name: _cut(p.table(name), columns) for name, columns in both.items()} for p in (a, b)]
-    rows = []
-    for name in both:
-        one, other = sides[0][name], sides[1][name]
-        equal = one.equals(other)
-        rows.append((name, one.height, other.height, equal, "" if equal else _odd(one, other)))
-    schema = {"table": pl.String, "a": pl.Int64, "b": pl.Int64, "equal": pl.Boolean, "odd": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-_FEW = 4
-
-
-def _odd(one: pl.DataFrame, other: pl.DataFrame) -> str:
-    """The rows that only one of two readings has, in words; "" where they are many."""
-    if "opcode" not in one.columns or abs(one.height - other.height) > _FEW:
-        return ""
-    sides = (("before", one, other), ("after", other, one))
-    said = [
-        f"{row['opcode']} on {row['engine']} at {row['start_ts'] / 1e3:.3f} us only {side}"
-        for side, mine, theirs in sides
-        for row in mine.join(theirs, on=mine.columns, how="anti", nulls_equal=True).head(_FEW + 1).to_dicts()
-    ]
-    return ", ".join(said) if len(said) <= _FEW else ""
-
-
-def _cut(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
-    """What must be equal, in one order."""
-    whole = [pl.col(name).floor() if rows.schema[name] == pl.Float64 else pl.col(name) for name in columns]
-    return rows.select(whole).sort(pl.all())

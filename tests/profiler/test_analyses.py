@@ -156,12 +156,33 @@ def test_a_gate_that_is_not_understood_is_an_error(rule: str) -> None:
         p.diff(p).broken(rule)
 
 
-def test_two_readings_of_one_run_are_the_same_run(shared_profiles: Path) -> None:
-    folder = shared_profiles / "trn2-attention" / "fused_bf16_s512"
-    found = read(folder / "profile.json").diff(read(folder / "fused_exec_2.ntff"))
-    assert found.recorded["equal"].to_list() == [True] * 4
+@pytest.mark.parametrize(
+    ("variant", "rows"), [("baseline_bf16_s512", 452), ("fused_bf16_s512", 436), ("fused_fp32_s1024", 857)]
+)
+def test_two_readings_of_one_run_are_the_same_run(variant: str, rows: int, shared_profiles: Path) -> None:
+    folder = shared_profiles / "trn2-attention" / variant
+    found = read(folder / "profile.json").diff(read(next(folder.glob("*.ntff"))))
+    assert found.recorded["equal"].to_list() == [True] * 5
     assert found.same_run
-    assert "436 rows of Instruction" in str(found)
+    assert f"{rows} rows of Instruction" in str(found)
+    assert "6 rows of Summary (total time, active time of each engine)" in " ".join(found.remarks())
+
+
+@pytest.mark.parametrize("column", ["bir_id", "bir_instruction_name", "compiler_pc", "opcode"])
+def test_one_name_that_differs_is_another_reading(column: str, shared_profiles: Path) -> None:
+    p = read(shared_profiles / "trn2-attention" / "fused_bf16_s512" / "profile.json")
+    rows = p.table("Instruction")
+    one = rows[column].drop_nulls()[0]
+    other = 7 if rows.schema[column] == pl.Int64 else "x"
+    changed = rows.with_columns(
+        pl.when(pl.col(column) == one).then(pl.lit(other)).otherwise(pl.col(column)).alias(column)
+    )
+    assert p.diff(p).same_run
+    assert not p.diff(p.with_tables({"Instruction": changed})).same_run
+
+
+def test_two_runs_are_not_two_readings(shared_profiles: Path) -> None:
+    folder = shared_profiles / "trn2-attention" / "fused_bf16_s512"
     other = read(shared_profiles / "trn2-attention" / "baseline_bf16_s512" / "profile.json")
     assert not read(folder / "profile.json").diff(other).same_run
 
@@ -169,8 +190,10 @@ def test_two_readings_of_one_run_are_the_same_run(shared_profiles: Path) -> None
 def test_two_readings_that_lack_one_row_of_each_other_name_it(shared_profiles: Path) -> None:
     folder = shared_profiles / "trn2-attention" / "baseline_fp32_s1024"
     found = read(next(folder.glob("*.ntff"))).diff(read(folder / "profile.json"))
-    assert found.recorded["equal"].to_list() == [False, True, True, True]
-    assert "DRAIN on Sync at 8.685 us only before" in " ".join(found.remarks())
+    assert found.recorded["equal"].to_list() == [False, True, True, True, True]
+    said = " ".join(found.remarks())
+    assert "DRAIN on Sync at 8.685 us only before" in said
+    assert "after's own summary counts 67 instructions on Sync, its table has 66" in said
 
 
 def test_collectives_with_bandwidth_and_outliers() -> None:
