@@ -20,8 +20,10 @@ from nkilab.errors import UsageError
 _SERVED = "nkilab.simulator.nki"
 _ELSEWHERE = {
     "nki.isa.constants": "nkilab.simulator.constants",
+    "nki.dtype": "nkilab.simulator.values.dtypes",
     "neuronxcc": "nkilab.simulator.neuronxcc",
     "neuronxcc.nki.isa.constants": "nkilab.simulator.constants",
+    "neuronxcc.nki.dtype": "nkilab.simulator.values.dtypes",
 }
 
 

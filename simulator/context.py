@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Context:
 
     `plans` holds the checked shape of every instruction met so far, `accumulators` the engines' reduction registers.
     Plans, layouts and the trace's tensors are those of the whole simulation, `shared` (tensors in shared HBM, by where
-    they are allocated) of the cores of one rank. `joined` are tensors that another core has made. `scattered` (rows by
+    they are allocated) of the cores of one rank, `options` those of the kernel's `nki.jit`. `joined` are tensors that another core has made. `scattered` (rows by
     run-time indices) and `digests` (of written values) belong to accesses of shared HBM, by instruction and operand.
     """
 
@@ -51,6 +52,7 @@ class Context:
         "layouts",
         "memory",
         "occurrences",
+        "options",
         "plans",
         "precise",
         "prepared",
@@ -101,6 +103,7 @@ class Context:
         self.joined: set[int] = set()
         self.scattered: dict[tuple[int, int], np.ndarray] = {}
         self.digests: dict[tuple[int, int], int] = {}
+        self.options: Mapping[str, Any] = {}
         self.prepared: Any = None
         self.accumulators: dict[str, np.ndarray] = {}
         self.generators: dict[str, np.ndarray] = {}

@@ -99,6 +99,7 @@ def execute(
         for core in range(handle.lnc):
             context = Context(options, hardware, sources, team, rank=rank, core=core, cores=handle.lnc, first=first)
             first = first or context
+            context.options = handle.options
             if core:
                 context.shared = team.programs[rank, 0].context.shared
             team.add(context)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
@@ -13,6 +14,7 @@ from nkilab.errors import Location, UsageError
 
 from .context import running
 from .deprecated import deprecated
+from .errors import KernelError
 from .sim import Sim, default_sim
 
 LNC_VARIABLE = "NEURON_LOGICAL_NC_CONFIG"
@@ -104,9 +106,29 @@ class Kernel:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Simulate with the environment's options and return the results; inline inside another kernel."""
         __tracebackhide__ = True
-        if running() is not None:
+        context = running()
+        if context is not None:
+            self._check_configuration(context.options)
             return self.function(*args, **kwargs)
         return run(self, args, kwargs, default_sim())
+
+    def _check_configuration(self, outer: Mapping[str, Any]) -> None:
+        """A kernel called in another one is compiled with that one's configuration (API 0.7)."""
+        mine, theirs = self.options.get("compile_config"), outer.get("compile_config")
+        if mine is None or mine == (type(mine)() if theirs is None else theirs):
+            return
+        what = f"{self.name} has another compile_config than the kernel that calls it"
+        if getattr(outer.get("specialization_config"), "allow_nested_config_override", False):
+            warnings.warn(f"{what}; the caller's counts", stacklevel=3)
+            return
+        raise KernelError(
+            "argument",
+            what,
+            values=f"{mine}, called under {theirs}",
+            rule="a nested kernel has no configuration of its own",
+            source="nki.compiler.SpecializationConfig",
+            fix="leave it out, or give the caller SpecializationConfig(allow_nested_config_override=True)",
+        )
 
     def __repr__(self) -> str:
         return f"<NKI kernel {self.name}>"
