@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import total_ordering
 
 
 class _Named(Enum):
@@ -80,6 +81,7 @@ class dependency(_Named):
     schedule = "schedule"
 
 
+@total_ordering
 class nc_version(_Named):
     """NeuronCore generation; its members compare with each other and with ints."""
 
@@ -87,28 +89,21 @@ class nc_version(_Named):
     gen3 = 3
     gen4 = 4
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return hash(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return self.value == _number(other)
+        return bool(self.value == _number(other))
 
     def __lt__(self, other: object) -> bool:
-        return bool(self.value < _number(other))
-
-    def __le__(self, other: object) -> bool:
-        return bool(self.value <= _number(other))
-
-    def __gt__(self, other: object) -> bool:
-        return bool(self.value > _number(other))
-
-    def __ge__(self, other: object) -> bool:
-        return bool(self.value >= _number(other))
+        number = _number(other)
+        return NotImplemented if number is None else bool(self.value < number)
 
     def __int__(self) -> int:
         return int(self.value)
 
 
-def _number(other: object) -> int:
+def _number(other: object) -> int | None:
     if isinstance(other, nc_version):
         return int(other.value)
-    return other if isinstance(other, int) else -1
+    return other if isinstance(other, int) else None

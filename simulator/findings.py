@@ -68,6 +68,11 @@ CODES: Mapping[str, FindingCode] = MappingProxyType(
             "part of an output was never written",
             "write every element of the returned tensor, or allocate it in its true shape",
         ),
+        "duplicate-rows": FindingCode(
+            "error",
+            "a DMA adds to one row more than once",
+            "make the row numbers distinct: add equal rows up first, or send padding to rows of its own",
+        ),
         "not-in-hardware": FindingCode(
             "error",
             "the kernel uses an operator that simulates and does not compile for a device",

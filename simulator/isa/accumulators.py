@@ -31,23 +31,30 @@ def accumulation(step: Step, engine: str, op: str, command: reduce_cmd, data: in
     return Accumulation(op, name, registers(step.context, engine)[lanes(step.operands[data])], init)
 
 
-def keep(step: Step, engine: str, data: int, values: np.ndarray | None) -> None:
-    """Put the registers' new values back."""
-    if values is not None:
-        registers(step.context, engine)[lanes(step.operands[data])] = values
-
-
 def lanes(tile: NkiTensor) -> slice:
     """Lanes of a tile: its partitions."""
     first = tile.layout.first_partition
     return slice(first, first + tile.layout.partitions)
 
 
-def read_out(step: Step, position: int, values: np.ndarray | None) -> np.ndarray | None:
-    """The registers as the elements of `reduce_res`, None where that is not given."""
-    if step.operands[position] is None or values is None:
-        return None
-    return from_float32(values, step.out(position))
+def finished(
+    step: Step, engine: str, data: int, position: int, results: tuple[Any, Any], *, negate: bool = False
+) -> Any:
+    """What an instruction writes: its result, and the registers where `reduce_res` (operand `position`) is given.
+
+    Args:
+        step: the execution.
+        engine: whose registers they are; they keep their new values.
+        data: operand whose partitions are the lanes.
+        position: of `reduce_res`.
+        results: the result, and the registers afterwards, (P,) float32.
+        negate: write the negated registers; they keep their sign.
+    """
+    result, after = results
+    registers(step.context, engine)[lanes(step.operands[data])] = after
+    if step.operands[position] is None:
+        return result
+    return result, from_float32(-after if negate else after, step.out(position))
 
 
 def command_rule(*allowed: reduce_cmd) -> Any:

@@ -11,7 +11,7 @@ from ..check import Check
 from ..constants import dge_mode as dge
 from ..constants import engine as engines
 from ..constants import oob_mode as oob
-from ..dynamic import Indirection
+from ..dynamic import Indirection, row_numbers
 from ..handle import NkiInstruction
 from ..instruction import DMA_SPACES, Instruction, Operand, Partial, Step, dst, issue
 from ..layout import HBM, SBUF
@@ -287,6 +287,13 @@ def _compute_rules(check: Check) -> None:
 
 
 def _compute(step: Step) -> np.ndarray:
+    if _by_rows(step.operands[0]):
+        rows, counts = np.unique(row_numbers(step.operands[0]), return_counts=True)
+        if (counts > 1).any():
+            twice = int(rows[counts > 1][0])
+            step.context.report(
+                "duplicate-rows", f"nisa.dma_compute adds to run-time row {twice} more than once", step.site
+            )
     sources = [step[i] for i in range(1, len(step.operands)) if step.operands[i] is not None]
     return values.dma_compute(sources, "add", step.shape(0), step.out())
 
@@ -321,7 +328,7 @@ def dma_compute(
         srcs: up to 16 tensors with as many elements.
         reduce_op: `nl.add`.
         scales: all 1.0, or None.
-        unique_indices: the run-time rows are distinct (must be True where there are any).
+        unique_indices: the run-time rows are distinct (must be True where there are any; if they are not: a finding).
         oob_mode: run-time rows outside are errors, or skipped.
         name: the user's name for it.
 

@@ -22,7 +22,7 @@ from ..values import alu, select
 from ..values import exponential as exponential_values
 from ..values import iota as iota_values
 from ..values.reduce import Accumulation
-from .accumulators import accumulation, command_rule, keep, read_out
+from .accumulators import accumulation, command_rule, finished
 
 FLOAT32_MIN = -3.4028235e38
 _RESULT = Operand("reduce_res", write=True, optional=True, vector=True)
@@ -118,12 +118,6 @@ def affine_select(
     return issue(_AFFINE_SELECT, (dst, on_true_tile), (_pattern(pattern), op_name(cmp_op, "cmp_op")), extra, name)
 
 
-def _results(step: Step, result: np.ndarray, after: np.ndarray | None, position: int, data: int) -> Any:
-    """Results with the registers kept, and read out where `reduce_res` is given."""
-    keep(step, "vector", data, after)
-    return result if len(step.plan.writes) == 1 else (result, read_out(step, position, after))
-
-
 def _active(step: Step, op: str, command: commands, data: int, init: Any = None) -> Accumulation:
     return accumulation(step, "vector", op, command, data, init)
 
@@ -138,7 +132,7 @@ def _range_rules(check: Check) -> None:
 
 def _range_select(step: Step) -> Any:
     op0, op1, command, reduce_op, on_false = step.options
-    result, after = select.range_select(
+    results = select.range_select(
         step[1],
         op0,
         op1,
@@ -149,7 +143,7 @@ def _range_select(step: Step) -> Any:
         on_false_value=on_false,
         accumulation=_active(step, reduce_op, command, 1),
     )
-    return _results(step, result, after, 4, 1)
+    return finished(step, "vector", 1, 4, results)
 
 
 _RANGE_SELECT = Instruction(
@@ -233,10 +227,10 @@ def _select_rules(check: Check) -> None:
 
 def _select_reduce(step: Step) -> Any:
     command, reduce_op, reverse = step.options
-    result, after = select.select_reduce(
+    results = select.select_reduce(
         step[1], step[2], step[3], step.out(), reverse_pred=reverse, accumulation=_active(step, reduce_op, command, 2)
     )
-    return _results(step, result, after, 4, 2)
+    return finished(step, "vector", 2, 4, results)
 
 
 _SELECT_REDUCE = Instruction(
@@ -288,10 +282,10 @@ def _exponential_rules(check: Check) -> None:
 
 
 def _exponential(step: Step) -> Any:
-    result, after = exponential_values.exponential(
+    results = exponential_values.exponential(
         step[1], step[2], step.out(), accumulation=_active(step, "add", step.options[0], 1, step[3])
     )
-    return _results(step, result, after, 4, 1)
+    return finished(step, "vector", 1, 4, results)
 
 
 _EXPONENTIAL = Instruction(

@@ -26,7 +26,7 @@ from ..rules import (
 )
 from ..tensor import NkiTensor
 from ..values import alu, norm, reduce, scan
-from .accumulators import accumulation, command_rule, keep, read_out
+from .accumulators import accumulation, command_rule, finished, lanes, registers
 
 _RESULT = Operand("reduce_res", write=True, optional=True, vector=True)
 _NO_INT32 = (
@@ -154,11 +154,8 @@ def _scalar_reduce_rules(check: Check) -> None:
 def _scalar_reduce(step: Step) -> Any:
     op0, reduce_op, command, reverse0, negate = step.options
     active = accumulation(step, "vector", reduce_op, command, 1, step[3])
-    result, after = reduce.tensor_scalar_reduce(step[1], op0, step[2], step.out(), active, reverse0=reverse0)
-    keep(step, "vector", 1, after)
-    if len(step.plan.writes) == 1:
-        return result
-    return result, read_out(step, 4, -after if negate else after)
+    results = reduce.tensor_scalar_reduce(step[1], op0, step[2], step.out(), active, reverse0=reverse0)
+    return finished(step, "vector", 1, 4, results, negate=negate)
 
 
 _TENSOR_SCALAR_REDUCE = Instruction(
@@ -238,7 +235,7 @@ def _cumulative(step: Step) -> np.ndarray:
     op0, op1, command = step.options
     active = accumulation(step, "vector", op1, command, 1, step[3])
     result, after = scan.tensor_scalar_cumulative(step[1], op0, step[2], step.out(), active)
-    keep(step, "vector", 1, after)
+    registers(step.context, "vector")[lanes(step.operands[1])] = after
     return result
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from ..check import Check
 from ..constants import engine as engines
@@ -16,7 +15,7 @@ from ..ops import op_name
 from ..rules import activation_function, float32_vectors, reduce_result, same_elements
 from ..tensor import NkiTensor
 from ..values import activation as values
-from .accumulators import accumulation, command_rule, keep, read_out
+from .accumulators import accumulation, command_rule, finished
 
 _POLYNOMIALS = "the engine's polynomials are not published: functions are exact to float32; sums are in NumPy's order"
 _REDUCES2 = ("add", "maximum", "minimum", "abs_max", "abs_min")
@@ -74,22 +73,17 @@ def _reduce_rules(check: Check) -> None:
         check.fail("argument", f"reduce_cmd.{command.name} without reduce_op", rule="pass reduce_op=nl.add")
 
 
-def _activation(step: Step) -> tuple[np.ndarray, np.ndarray | None]:
+def _activation(step: Step) -> Any:
     op, reduce_op, command, _ = step.options
     active = accumulation(step, "scalar", reduce_op or "add", command, 1)
-    result, after = values.activation(step[1], op, step.out(), bias=step[2], scale=step[3], accumulation=active)
-    keep(step, "scalar", 1, after)
-    return result, read_out(step, 4, after)
+    results = values.activation(step[1], op, step.out(), bias=step[2], scale=step[3], accumulation=active)
+    return finished(step, "scalar", 1, 4, results)
 
 
-def _results(value: Any) -> Any:
-    """Value function whose second result is `reduce_res`, left out where that is not given."""
-
-    def wrapped(step: Step) -> Any:
-        result, read = value(step)
-        return (result, read) if len(step.plan.writes) > 1 else result
-
-    return wrapped
+def _engine(api: str, engine: Any, name: str | None) -> tuple[engines, str | None]:
+    """The `engine` argument of API 0.7, unknown where it is the scalar engine; and the name."""
+    engine, name = inserted(f"nki.isa.{api}", engine, engines.scalar, name)
+    return (engines.unknown if engine in (None, engines.scalar) else engine), name
 
 
 def _operands(*more: Operand) -> tuple[Operand, ...]:
@@ -109,7 +103,7 @@ _BIAS_SCALE = (
 _ACTIVATION = Instruction(
     "activation",
     _operands(*_BIAS_SCALE),
-    _results(_activation),
+    _activation,
     options=("op", "reduce_op", "reduce_cmd", "engine"),
     engines=("scalar",),
     rules=(
@@ -154,28 +148,12 @@ def activation(
     Raises:
         KernelError: shapes, dtypes, functions or reductions that the engine does not take.
     """
-    engine, name = inserted("nki.isa.activation", engine, engines.scalar, name)
-    chosen = engines.unknown if engine in (None, engines.scalar) else engine
+    chosen, name = _engine("activation", engine, name)
     options = (op_name(op), op_name(reduce_op, "reduce_op"), reduce_cmd, chosen)
     return issue(_ACTIVATION, (dst, data, bias, scale, reduce_res), options, name=name)
 
 
-_ACTIVATION_REDUCE = Instruction(
-    "activation_reduce",
-    _operands(*_BIAS_SCALE),
-    _results(_activation),
-    options=("op", "reduce_op", "reduce_cmd", "engine"),
-    engines=("scalar",),
-    rules=(
-        same_elements("dst", "data"),
-        activation_function,
-        float32_vectors("scale"),
-        _activation_rules,
-        _reduce_rules,
-        reduce_result,
-    ),
-    assumes=_POLYNOMIALS,
-)
+_ACTIVATION_REDUCE = replace(_ACTIVATION, api="activation_reduce")
 
 
 def activation_reduce(
@@ -220,10 +198,10 @@ def _activate2_rules(check: Check) -> None:
         check.fail("argument", "a reduction without reduce_op", rule="pass reduce_op")
 
 
-def _activate2(step: Step) -> tuple[np.ndarray, np.ndarray | None]:
+def _activate2(step: Step) -> Any:
     op, op0, op1, reverse0, reverse1, reduce_op, command, _ = step.options
     active = accumulation(step, "scalar", reduce_op or "add", command, 1)
-    result, after = values.activate2(
+    results = values.activate2(
         step[1],
         op,
         step.out(),
@@ -236,8 +214,7 @@ def _activate2(step: Step) -> tuple[np.ndarray, np.ndarray | None]:
         relu_param=step[4],
         accumulation=active,
     )
-    keep(step, "scalar", 1, after)
-    return result, read_out(step, 5, after)
+    return finished(step, "scalar", 1, 5, results)
 
 
 _ACTIVATE2 = Instruction(
@@ -247,7 +224,7 @@ _ACTIVATE2 = Instruction(
         Operand("imm1", number=True, optional=True, vector=True),
         Operand("relu_param", number=True, vector=True),
     ),
-    _results(_activate2),
+    _activate2,
     options=("op", "op0", "op1", "reverse0", "reverse1", "reduce_op", "reduce_cmd", "engine"),
     engines=("scalar",),
     rules=(
@@ -288,8 +265,7 @@ def activate2(
     Raises:
         KernelError: on trn1 and trn2, and for pairs or reductions that are not there.
     """
-    engine, name = inserted("nki.isa.activate2", engine, engines.scalar, name)
-    chosen = engines.unknown if engine in (None, engines.scalar) else engine
+    chosen, name = _engine("activate2", engine, name)
     options = (
         op_name(op),
         op_name(op0, "op0") or "bypass",

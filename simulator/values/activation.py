@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from .dtypes import DType
 
-_INF = math.inf
 _GELU_SIGMOID = 1.702
 _GELU_TANH = 0.044715
 
@@ -43,14 +42,11 @@ class Activation:
     Attributes:
         name: as in `nki.language`.
         function: float64 to float64, element by element.
-        low, high: documented valid input range (of the magnitude, for `reciprocal`).
         takes_parameter: whether the function has a second argument (`relu_param`).
     """
 
     name: str
     function: Callable[..., F64]
-    low: float = -_INF
-    high: float = _INF
     takes_parameter: bool = False
 
 
@@ -112,12 +108,12 @@ _FUNCTIONS = (
     Activation("erf", special.erf),
     Activation("erf_dx", lambda x: 2.0 / math.sqrt(math.pi) * np.exp(-x * x)),
     Activation("exp", np.exp),
-    Activation("log", np.log, 2.0**-64, 2.0**64),
-    Activation("sin", _sin, -math.pi, math.pi),
-    Activation("arctan", np.arctan, -math.pi / 2, math.pi / 2),
-    Activation("sqrt", np.sqrt, 2.0**-116, 2.0**118),
-    Activation("rsqrt", lambda x: 1.0 / np.sqrt(x), 2.0**-87, 2.0**97),
-    Activation("reciprocal", np.reciprocal, 2.0**-42, 2.0**42),
+    Activation("log", np.log),
+    Activation("sin", _sin),
+    Activation("arctan", np.arctan),
+    Activation("sqrt", np.sqrt),
+    Activation("rsqrt", lambda x: 1.0 / np.sqrt(x)),
+    Activation("reciprocal", np.reciprocal),
     Activation("sign", np.sign),
     Activation("abs", np.abs),
 )
@@ -164,21 +160,6 @@ def apply(name: str, x: F32, relu_param: Operand = 0.0) -> F32:
     if name in _EXACT_IN_FLOAT32:
         return np.asarray(entry.function(x), np.float32)
     return entry.function(x.astype(np.float64)).astype(np.float32)
-
-
-def out_of_range(name: str, x: F32) -> Array:
-    """Where inputs lie outside the documented valid range of a function.
-
-    Args:
-        name: name of the function.
-        x: float32 array, any shape.
-
-    Returns:
-        Boolean array of the same shape; NaN counts as inside.
-    """
-    entry = get(name)
-    value = np.abs(x) if name == "reciprocal" else x
-    return (value < entry.low) | (value > entry.high)
 
 
 def activation(

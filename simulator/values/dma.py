@@ -70,18 +70,3 @@ def dma_transpose(src: Array, axes: tuple[int, ...] | None = None) -> Array:
         A new array of the same dtype.
     """
     return np.transpose(src, axes or TRANSPOSE_AXES[src.ndim]).copy()
-
-
-def flat_indices(indices: Array, count: int) -> Array:
-    """Indices of an indirect transpose in the order that hardware takes them: `indices.T.flatten()[:count]`.
-
-    Args:
-        indices: uint32 tile (16 .. 128, n).
-        count: rows to gather, the size of the source's first axis.
-
-    Returns:
-        Integer array (count,).
-
-    Source: `nisa.dma_transpose`, "DMA Indirect Transpose Constraints".
-    """
-    return indices.T.reshape(-1)[:count].astype(np.intp)

@@ -146,20 +146,6 @@ def tensor_scalar_reduce(
     return cast.from_float32(values, out), accumulate(values, accumulation)
 
 
-def read_registers(registers: F32, out: DType, *, negate: bool = False) -> Array:
-    """The registers as `reduce_res` gets them.
-
-    Args:
-        registers: (P,) float32.
-        out: data type of `reduce_res`.
-        negate: `reduce_res_negate` of `tensor_scalar_reduce`; the registers keep their sign.
-
-    Returns:
-        Array of `out.storage`, shape (P, 1).
-    """
-    return cast.from_float32((np.negative(registers) if negate else registers).reshape(-1, 1), out)
-
-
 @np.errstate(all="ignore")
 def _reduce(values: Array, op: str, axes: tuple[int, ...], *, keepdims: bool = False) -> Array:
     ufunc = alu.get(op).ufunc

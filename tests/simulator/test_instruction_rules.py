@@ -172,6 +172,21 @@ def test_the_scalar_engine_runs_any_arithmetic_of_tensor_scalar_on_trn3_only(tar
     assert caught.value.code == "engine"
 
 
+@pytest.mark.parametrize(("rows", "codes"), [([3, 1], []), ([1, 1], ["duplicate-rows"])])
+def test_dma_compute_adds_to_distinct_rows(rows, codes):
+    def kernel(x, index):
+        there = nl.ndarray((4, 8), nl.float32, nl.shared_hbm)
+        nisa.dma_copy(there, x)
+        target = there.ap([[8, 2], [1, 8]], vector_offset=nl.load(index), indirect_dim=0)
+        nisa.dma_compute(target, [target, nl.load(x[0:2])], nl.add)
+        return there
+
+    given = (np.ones((4, 8), np.float32), np.array(rows, np.uint32)[:, None])
+    done = execute(kernel, given, {}, Sim(on_finding="collect"))
+    assert [each.code for each in done.findings] == codes
+    np.testing.assert_array_equal(done.outputs[0][:, 0], [2 if row in rows else 1 for row in range(4)])
+
+
 @pytest.mark.parametrize(
     "op", [nl.divide, nl.mod, nl.fmod, np.divide, np.remainder], ids=lambda f: f"{type(f).__name__} {f.__name__}"
 )

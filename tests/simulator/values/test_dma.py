@@ -43,11 +43,6 @@ def test_dma_transpose_permutes_by_rank(shape, axes):
     np.testing.assert_array_equal(cast.bits(dma.dma_transpose(src, axes)), cast.bits(result))
 
 
-def test_indices_of_an_indirect_transpose_are_read_column_by_column():
-    indices = np.arange(256, dtype=np.uint32).reshape(128, 2)
-    assert dma.flat_indices(indices, 130).tolist() == [*range(0, 256, 2), 1, 3]
-
-
 @given(tiles(special=False), seeds, st.booleans())
 def test_exponential_subtracts_the_maximum_and_sums(x, seed, vector):
     top = random_tile(seed, (x.shape[0], 1)) if vector else 0.5

@@ -130,13 +130,6 @@ def test_tensor_scalar_reduce(x, op):
     )
 
 
-def test_registers_are_read_as_a_column_and_negated_only_there():
-    registers = np.array([1.5, -2.0], np.float32)
-    np.testing.assert_array_equal(reduce.read_registers(registers, dtypes.bfloat16).astype(np.float32), [[1.5], [-2]])
-    np.testing.assert_array_equal(reduce.read_registers(registers, dtypes.float32, negate=True), [[-1.5], [2]])
-    np.testing.assert_array_equal(registers, [1.5, -2])
-
-
 @pytest.mark.torch
 def test_torch_agrees():
     torch = pytest.importorskip("torch")
