@@ -30,6 +30,8 @@ _OUTLIER = 0.05
 """From this relative error on a measurement pulls no harder: it is likely of something else, such as a wait."""
 _MANY = 8
 """Instructions from which on a median is trusted fully."""
+_PARTS = (0.75, 0.5, 0.25, 0.0)
+"""Shares of the way from the old numbers to the fitted ones that are tried too."""
 _LEAST = 0.02
 """A number to which no point reacts by this share of its own change is not fixed by them."""
 
@@ -77,7 +79,7 @@ def fit(points: Sequence[Point], hw: Hardware, source: str) -> Fit:
     depends = np.abs(_jacobian(used, hw, keys)) > _LEAST if used else np.zeros((0, len(keys)), np.bool_)
     chosen = [key for key, many in zip(keys, depends.sum(0), strict=True) if many]
     counts = dict(zip(keys, depends.sum(0).tolist(), strict=True))
-    table = _solve(used, hw, chosen) if chosen else hw
+    table = _best(used, hw, _solve(used, hw, chosen), chosen) if chosen else hw
     before, after = (errors(used, each) for each in (hw, table))
     numbers = [Number(key, hw.source(key).value, table.source(key).value, counts[key]) for key in chosen]
     return Fit(
@@ -149,6 +151,17 @@ def _counts(points: Sequence[Point]) -> Floats:
     rows = [(duration, interval, min(count, _MANY) / _MANY) for duration, interval, count in columns]
     durations = [weight for duration, _, weight in rows if duration is not None]
     return np.array([*durations, *(weight for _, interval, weight in rows if interval is not None)])
+
+
+def _best(points: Sequence[Point], hw: Hardware, fitted: Hardware, keys: list[str]) -> Hardware:
+    """The table part of the way to the fitted one that misses least: points that waited may draw it too far."""
+    tables = [fitted, *(_between(hw, fitted, keys, share) for share in _PARTS)]
+    return min(tables, key=lambda table: float(np.minimum(np.abs(errors(points, table)), _OUTLIER).mean()))
+
+
+def _between(hw: Hardware, fitted: Hardware, keys: list[str], share: float) -> Hardware:
+    ends = {key: (hw.source(key).value, fitted.source(key).value) for key in keys}
+    return hw.replace(**{key: float(low * (high / low) ** share) for key, (low, high) in ends.items()})
 
 
 def _solve(points: Sequence[Point], hw: Hardware, keys: list[str]) -> Hardware:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,9 +32,10 @@ def calibrate(
     ] = None,
     force: options.Force = False,
 ) -> Result:
-    """Fit the numbers of a hardware table to the instructions of device profiles, and write the table.
+    """Fit the numbers of a hardware table to device profiles, and write the table.
 
-    Only numbers that some measured instruction depends on are changed; the others keep their value, class and source. Use
+    Costs of instructions are fitted; DMA issue and elements, hand-overs between engines and the ends of a launch are read
+    off. Only numbers that something measured depends on are changed; the others keep their value, class and source. Use
     the table with `nkilab sim --hardware my.toml` or `Sim(hardware=nkilab.hardware.load("my.toml"))`.
 
     \b
@@ -41,20 +43,24 @@ def calibrate(
     nkilab calibrate a.ntff b.ntff --target trn2 -o my.toml
     """
     from nkilab.clock import fit
-    from nkilab.command.calibrate_points import points_of
+    from nkilab.command.calibrate_points import measured, points_of
+    from nkilab.command.calibrate_readings import readings_of
     from nkilab.hardware import load
 
-    points = [point for path in profiles for point in points_of(path)]
-    if not points:
+    given = [measured(path) for path in profiles]
+    points = [point for p in given for point in points_of(p)]
+    table = load(target or "trn2")
+    changes, read = readings_of(given).changes(table)
+    if not points and not read:
         raise UsageError(
-            "no instruction in these profiles can be used",
+            "nothing in these profiles can be used",
             values=", ".join(map(str, profiles)),
-            rule="calibration needs opcodes with decoded operands",
+            rule="calibration needs opcodes with decoded operands, or DMA packets",
             fix="give device profiles as NTFF with their NEFF, or as the vendor's full JSON",
         )
-    table = load(target or "trn2")
-    named = ", ".join(path.name for path in profiles)
-    result = fit(points, table, f"nkilab calibrate: {named}")
+    source = f"nkilab calibrate: {', '.join(path.name for path in profiles)}"
+    result = fit(points, table.calibrated(changes, source), source)
+    result = replace(result, numbers=(*result.numbers, *read))
     file = place(out or Path("nkilab-out") / f"{table.name}-calibrated.toml", "", force=force)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(result.hardware.toml(), encoding="utf-8")
@@ -80,6 +86,10 @@ def _data(result: Fit, points: Sequence[Point], file: Path) -> dict[str, Any]:
     }
 
 
+def _shown(value: Any) -> str:
+    return ", ".join(map(_shown, value)) if isinstance(value, tuple) else f"{value:.4g}"
+
+
 def _unused(result: Fit) -> Counter[str]:
     """Opcodes without a cost in the clock, and how many instructions of each were seen."""
     found: Counter[str] = Counter()
@@ -93,7 +103,7 @@ def _text(result: Fit, points: Sequence[Point]) -> tuple[RenderableType, ...]:
     for name in ("number", "before", "after", "measurements"):
         table.add_column(name, justify="left" if name == "number" else "right")
     for number in result.numbers:
-        table.add_row(number.key, f"{number.before:.4g}", f"{number.after:.4g}", str(number.points))
+        table.add_row(number.key, _shown(number.before), _shown(number.after), str(number.points))
     unused = ", ".join(f"{name} ({count})" for name, count in _unused(result).most_common())
     lines = [
         f"{len(points)} kinds of instruction; median error {result.error_before:.1%} before, {result.error_after:.1%} after",

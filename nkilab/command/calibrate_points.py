@@ -10,6 +10,7 @@ import polars as pl
 import nkilab
 from nkilab.clock import Point
 from nkilab.errors import UsageError
+from nkilab.profiler import Profile
 
 _OPERAND = re.compile(r"(src|dst)=(\w+)@0x([0-9a-f]+)((?:\[[-\d,]+\])*)")
 _PSUM = range(0x2000000, 0x2400000)
@@ -20,10 +21,8 @@ _EARLY = 0.2
 _DTYPES = {"fp32": "float32", "fp16": "float16", "fp8e4": "float8_e4m3", "fp8e5": "float8_e5m2"}
 
 
-def points_of(path: Path) -> list[Point]:
-    """The kinds of compute instruction of one profile with median durations, and intervals where some overlap.
-
-    TensorE's are taken at full clock: within throttle windows that say so, where the profile records them.
+def measured(path: Path) -> Profile:
+    """A device profile.
 
     Raises:
         UsageError: the profile is of a simulation.
@@ -35,6 +34,14 @@ def points_of(path: Path) -> list[Point]:
             rule="a table is fitted to measurements, not to what it says itself",
             fix="give device profiles: NTFF with its NEFF, or the vendor's JSON",
         )
+    return p
+
+
+def points_of(p: Profile) -> list[Point]:
+    """The kinds of compute instruction of one profile with median durations, and intervals where some overlap.
+
+    TensorE's are taken at full clock: within throttle windows that say so, where the profile records them.
+    """
     if not p.has("Instruction"):
         return []
     table = p.table("Instruction").filter(pl.col("operands").is_not_null() & pl.col("engine").is_in(_ENGINES))
@@ -55,7 +62,7 @@ def points_of(path: Path) -> list[Point]:
 _ENGINES = ("Tensor", "Vector", "Scalar", "GpSimd")
 
 
-def _full_clock(p: nkilab.Run | nkilab.Profile) -> pl.Expr:
+def _full_clock(p: Profile) -> pl.Expr:
     """Whether an instruction starts in a throttle window of full rate; true where nothing is recorded."""
     if not p.has("Throttle"):
         return pl.lit(value=True)
