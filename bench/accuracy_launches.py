@@ -21,12 +21,13 @@ ENGINES = ("tensor", "vector", "scalar", "gpsimd", "sync")
 
 @dataclass(frozen=True, slots=True)
 class Matmul:
-    """One of the measured matmuls: its latency, the modelled range, and the HBM bytes it moved."""
+    """One of the measured matmuls: its latency, the modelled range, the modelled and the known measured HBM bytes."""
 
     latency: Residual
     low_us: float
     high_us: float
     bytes: int
+    measured_bytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def matmuls(largest: bool = True) -> list[Matmul]:
         outside = timing.total_ns - timing.body_ns
         latency = Residual(name, "total", float(row["total_us"]), timing.total_ns / 1e3, "us")
         low, high = ((value + outside) / 1e3 for value in timing.range_ns)
-        found.append(Matmul(latency, low, high, int(timing.dma["bytes"].sum())))
+        known = float(row["hbm_gb"]) * 1e9 if row["hbm_gb"] else None
+        found.append(Matmul(latency, low, high, int(timing.dma["bytes"].sum()), known))
     return found
 
 

@@ -22,7 +22,8 @@ class Policy:
             Sync, as device profiles show; or all of them through one stream.
         loads: the order of loads. `program`: one in-order stream, so that a store that waits for its data holds back
             the loads behind it (measured matmuls contradict this). `overtake`: loads pass stores that wait. `hoist`: as
-            `overtake`, and loads whose tile is used more often are issued earlier, as far as SBUF has room.
+            `overtake`, and loads whose tile is used more often are issued earlier, ahead of loads that are no smaller, as far as
+            SBUF has room.
         engine: where an instruction runs that several engines could run. `earliest`: a copy on VectorE or ScalarE,
             whichever finishes it first, the rest on the first that may; `first`: all on the first of VectorE, ScalarE,
             GpSimdE that may.
