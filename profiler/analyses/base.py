@@ -7,7 +7,7 @@ import html
 import io
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 120
+_FOLDED = ("text", "code")
 _GAP, _LEAST, _SHORT = 2, 12, 28
 """Cells up to this long are never broken; longer ones give way first."""
 
@@ -111,20 +112,48 @@ def present(rows: pl.DataFrame, shown: tuple[Shown, ...]) -> list[Shown]:
 
 
 def rich_table(rows: pl.DataFrame, shown: tuple[Shown, ...], width: int = WIDTH) -> Table:
-    """`rows` as a rich table of at most `width` characters where its numbers fit."""
-    table = Table(header_style="bold", box=None, pad_edge=False)
+    """`rows` as a rich table of at most `width` characters; a number is shown whole or its column is left out.
+
+    Columns without room are named in the caption, the last ones first to go.
+    """
     columns = present(rows, shown)
-    texts = [[written(value, c.kind) for value in rows[c.column].to_list()] for c in columns]
-    lengths = [max([len(c.label), *map(len, cells)]) for c, cells in zip(columns, texts, strict=True)]
-    room = width - sum(length + _GAP for c, length in zip(columns, lengths, strict=True) if c.kind != "code")
-    for column, length in zip(columns, lengths, strict=True):
-        justify: Literal["left", "right"] = "left" if column.kind in {"text", "code"} else "right"
+    texts = {c.column: [written(value, c.kind) for value in rows[c.column].to_list()] for c in columns}
+    lengths = {c.column: max([len(c.label), *map(len, texts[c.column])]) for c in columns}
+    kept = _fitting(columns, lengths, width)
+    room = width - sum(_needed(c, lengths[c.column]) + _GAP for c in kept if c.kind not in _FOLDED)
+    words = [c for c in kept if c.kind in _FOLDED]
+    tight = sum(lengths[c.column] + _GAP for c in words) > room
+    gone = [c.label for c in columns if c not in kept]
+    caption = f"no room here for: {', '.join(gone)}" if gone else None
+    table = Table(header_style="bold", box=None, pad_edge=False, caption=caption, caption_justify="left")
+    for column in kept:
+        length = lengths[column.column]
+        whole = column.kind not in _FOLDED or column.kind == "code" or (length <= _SHORT and not tight)
         table.add_column(
-            column.label, justify=justify, overflow="fold", no_wrap=length <= _SHORT or column.kind == "code"
-        )
-    for line in zip(*texts, strict=True):
-        table.add_row(*(Text(_cut(cell, c.kind, room)) for cell, c in zip(line, columns, strict=True)))
+            column.label, justify="left" if column.kind in _FOLDED else "right", overflow="fold", no_wrap=whole,
+            min_width=length if column.kind not in _FOLDED else None,
+        )  # fmt: skip
+    code = room - sum(min(lengths[c.column], _SHORT) + _GAP for c in words if c.kind != "code")
+    for number in range(rows.height):
+        table.add_row(*(Text(_cut(texts[c.column][number], c.kind, code)) for c in kept))
     return table
+
+
+def _needed(column: Shown, length: int) -> int:
+    """The least width at which a column can be read."""
+    return min(length, _LEAST) if column.kind in _FOLDED else length
+
+
+def _fitting(columns: list[Shown], lengths: dict[str, int], width: int) -> list[Shown]:
+    """The columns that fit into `width`; the first always does, numbers go before words, the last before the first."""
+    kept = list(columns)
+    for words in (False, True):
+        for column in reversed(columns[1:]):
+            if sum(_needed(c, lengths[c.column]) + _GAP for c in kept) - _GAP <= width:
+                return kept
+            if (column.kind in _FOLDED) == words:
+                kept.remove(column)
+    return kept
 
 
 def _cut(cell: str, kind: str, room: int) -> str:

@@ -56,12 +56,17 @@ class Bounds(Answer):
 
     def remarks(self) -> list[str]:
         """The step that saves most, and where the run is under the roof of each memory."""
-        steps = self.rows.drop_nulls("saved_ns").sort("saved_ns", descending=True)
+        own = self.rows.drop_nulls("saved_ns").filter(pl.col("step") != "body")  # the launch is not the kernel's
+        steps = own.sort("saved_ns", descending=True)
         said = []
         if steps.height and steps["saved_ns"][0]:
             bound = "" if self.limit is None else f"; the roofline is {self.limit} bound"
             said = [f"most to gain: {steps['step'][0]}, {steps['saved_ns'][0] / 1e3:,.2f} us{bound}"]
-        return [*said, *(_roof(row) for row in self.roofline.to_dicts())]
+        return [*said, *self.roofs()]
+
+    def roofs(self) -> list[str]:
+        """Where the run is under the roof of each memory, a sentence each."""
+        return [_roof(row) for row in self.roofline.to_dicts()]
 
     def figure(self) -> go.Figure:
         """The ladder as a waterfall."""

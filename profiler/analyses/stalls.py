@@ -9,6 +9,7 @@ import polars as pl
 
 from ..errors import NotInProfileError
 from ..profile import Profile
+from ..schema import ENGINES
 from .base import Answer, Shown
 from .causes import blamed
 from .critical import critical_path
@@ -100,11 +101,12 @@ def stalls(p: Profile) -> Stalls:
     rows = pl.concat([_active(p), _summed(gaps), _summed(ends)]).with_columns(share=pl.col("stall_ns") / total)
     order = {cause: rank for rank, cause in enumerate(("active", *STALLED, *IDLE))}
     rank = pl.col("cause").replace_strict(order, return_dtype=pl.Int64)
+    engine = pl.col("engine").replace_strict({name: k for k, name in enumerate(ENGINES)}, default=len(ENGINES))
     path = critical_path(p)
     stalled = added(rows.filter(pl.col("cause").is_in(STALLED))["stall_ns"])
     unknown = added(rows.filter(pl.col("cause") == "unknown")["stall_ns"])
     return Stalls(
-        rows=rows.sort("core", "engine", rank),
+        rows=rows.sort("core", engine, "engine", rank),
         gaps=pl.concat([gaps, ends], how="diagonal").sort("start_ts"),
         by_line=_by_line(gaps),
         path=path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
@@ -24,6 +25,7 @@ _STALLS = (
     "All of each engine's time: active (in its colour), stalled by cause, and idle before its first and after its last "
     "instruction (left empty). A gap belongs to the instruction that ends it."
 )
+_MICRO = re.compile(r"(?<=\d) us\b")
 Places = dict[str, tuple[str, int]]
 
 
@@ -44,6 +46,11 @@ def _places(profile: Profile) -> Places:
     """Source lines by what people call them: "kernel.py:12" to (file, line)."""
     rows = profile.rows("Instruction").select("file", "line").drop_nulls().unique()
     return {f"{PurePath(file).name}:{line}": (file, line) for file, line in rows.rows()}
+
+
+def micro(text: str) -> str:
+    """A sentence of an analysis, which writes "us" for terminals, with the sign of the page."""
+    return _MICRO.sub(" µs", text)
 
 
 def place(name: str, places: Places) -> Html:
@@ -71,7 +78,7 @@ def _item(row: dict[str, Any], places: Places) -> Html:
         "article",
         tag("h3", tag("span", gain, class_="gain"), row["rule"]),
         tag("p", row["what"]),
-        tag("p", row["evidence"], class_="note"),
+        tag("p", micro(row["evidence"]), class_="note"),
         tag("p", *lines, more, class_="places"),
         class_="advice",
     )
@@ -87,6 +94,7 @@ def _bounds(profile: Profile) -> Html | None:
         tag("h2", "How fast it could be"),
         tag("p", _BOUNDS, class_="note"),
         tag("div", *steps, class_="core"),
+        *[tag("p", sentence, class_="note") for sentence in answer.roofs()],
         id="section-bounds",
     )
 
@@ -121,7 +129,7 @@ def _stalls(profile: Profile) -> Html:
         "section",
         tag("h2", "What engines waited for"),
         tag("p", _STALLS, class_="note"),
-        *[tag("p", remark, class_="note") for remark in answer.remarks()],
+        *[tag("p", micro(remark), class_="note") for remark in answer.remarks()],
         tag("p", *legend, class_="legend"),
         tag("div", *[_engine(part, several=several) for part in parts], class_="core"),
         _causers(answer, _places(profile)),
@@ -147,7 +155,7 @@ def _engine(rows: pl.DataFrame, *, several: bool) -> Html:
     said = f"active {written(shares.get('active', 0.0), 'percent')} · stalled {written(stalled, 'percent')}"
     return tag(
         "div",
-        tag("span", f"{core} {engine}" if several else engine, class_="label"),
+        tag("span", f"{engine} {core}" if several else engine, class_="label", title=f"{engine}, core {core}"),
         tag("span", *pieces, class_="bar"),
         tag("span", said, class_="beside"),
         class_="engine account",

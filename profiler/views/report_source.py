@@ -66,7 +66,8 @@ def _listing(file: str, text: str | None, rows: pl.DataFrame, most: float) -> Ht
         code = words[number - 1] if number <= len(words) else ""
         drawn.append(_row(file, number, code, costs.get(number), most))
         last = number
-    heads = (("line", "n"), ("instr. µs", "t"), ("DMA µs", "t"), ("", "bar"), ("", "c"))
+    moving = "DMA µs" if any(cost["dma_ns"] for cost in costs.values()) else ""
+    heads = (("line", "n"), ("instr. µs", "t"), (moving, "t"), ("", "bar"), ("", "c"))
     head = tag("div", *(tag("span", name, class_=kind) for name, kind in heads), class_="row head")
     return join(
         tag("h3", tag("code", file)), absent, tag("div", tag("div", head, *drawn, class_="code"), class_="listing")
@@ -114,4 +115,6 @@ def _title(cost: dict[str, Any]) -> str:
         f"{written(cost['instructions'], 'count')} instructions, {written(cost['share'], 'percent')} of instruction time"
     ]
     parts += [f"{name} {written(cost[column], 'us')} µs" for column, name in _PIECES if cost[column]]
+    stalls = (("others waited for it", "stall_caused_ns"), ("it waited", "stall_suffered_ns"))
+    parts += [f"{words} {written(cost[column], 'us')} µs" for words, column in stalls if cost[column]]
     return "; ".join(parts)

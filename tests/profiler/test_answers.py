@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from html.parser import HTMLParser
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from nkilab.profiler import Profile
+from nkilab.profiler.analyses import base
 from nkilab.profiler.errors import NotInProfileError
 from nkilab.profiler.fleet import Fleet
 from tests.profiler.rings import ring
@@ -137,3 +140,20 @@ def test_definitions_stand_beside_the_numbers(repository: Path) -> None:
 def test_every_analysis_says_how_much_it_could_attribute(name: str, repository: Path) -> None:
     p, _ = simulated(repository, "matmul_tiled", 512)
     assert any("%" in remark for remark in getattr(p, name)().remarks())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("name", ["engines", "lines", "hierarchy", "stalls", "bounds", "dma"])
+def test_a_number_is_shown_whole_or_its_column_is_named_as_left_out(name: str, width: int, repository: Path) -> None:
+    answer = getattr(simulated(repository, "matmul_tiled", 512)[0], name)()
+    console = Console(file=io.StringIO(), width=width, no_color=True, legacy_windows=False)
+    console.print(answer)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    rows, words = answer.printed().head(answer.most), text.split()
+    for column in base.present(rows, answer.shown):
+        if column.kind in {"us", "percent", "bytes", "count", "number"}:
+            values = {base.written(value, column.kind).split()[0] for value in rows[column.column].to_list()}
+            named = column.label in " ".join(text.partition("no room here for:")[2].split())
+            assert values <= set(words) or named, column.label

@@ -26,6 +26,11 @@ function integers(field, Kind = Int32Array, scale = 1) {
   let sum = 0;
   for (let i = 0; i < field.count; i++) {
     let byte = bytes[at++];
+    if (byte < 128) {
+      sum += byte & 1 ? -((byte + 1) >> 1) : byte >> 1;
+      out[i] = sum * scale;
+      continue;
+    }
     let step = byte & 127;
     for (let place = 128; byte & 128; place *= 128) {
       byte = bytes[at++];

@@ -137,7 +137,7 @@ class Timeline {
   }
 
   nameOf(row) {
-    const style = `top:${row.y}px;height:${row.h}px`;
+    const style = `top:${row.y}px;height:${row.h}px;line-height:${row.h - 1}px`;
     if (!row.group) return element("div", { class: "nkt-name", style, title: row.track.name }, row.track.name);
     const toggle = () => {
       this.folded.has(row.group) ? this.folded.delete(row.group) : this.folded.add(row.group);
