@@ -30,6 +30,13 @@ _NOTED = (
     ("no NEFF with uuid", "missing", "no NEFF", "put the NEFF that ran beside the NTFF, or name it with --neff"),
     ("states no uuid and no NEFF", "missing", "no NEFF", "name the NEFF that ran with --neff"),
     ("one clock per engine", "suspect", "clocks", "compare times of different engines to 0.5 us only"),
+    ("starts or stops of runtime events", "note", "reader", "record a longer trace if the events at its ends matter"),
+    ("have no partner", "note", "reader", "nothing: a trace begins and ends in the midst of work; if many, records were lost"),
+    ("table rings are left out", "note", "reader", "nothing: these rings carry none of the kernel's data"),
+    ("operands that are not understood", "note", "operands", "--with-vendor-tool fills them in; times and lines are right"),
+    ("are whole nanoseconds in", "note", "reader", "open the NTFF with its NEFF where sums of many short times matter"),
+    ("states no start", "note", "reader", "trust durations; the offset of all times hangs on this"),
+    ("unknown columns are kept", "note", "schema", "compare a number or two with the vendor's own view; look for a newer nkilab"),
 )  # fmt: skip
 
 
@@ -81,4 +88,5 @@ def tables(p: Profile) -> Rows:
     absent = [name for name in _EXPECTED if not p.has(name)]
     if absent and p.has("Instruction"):
         what = "; ".join(f"{name} ({TABLES[name].row})" for name in absent)
-        yield Row("note", "absent tables", f"not in this profile: {what}", "")
+        fix = "nothing, if no answer needs them; the vendor's tool works out some of them: --with-vendor-tool"
+        yield Row("note", "absent tables", f"not in this profile: {what}", "" if p.origin.simulated else fix)

@@ -10,6 +10,7 @@ from ..wire import Source
 
 VERSIONS = (4, 5, 6)
 HEADER_BYTES = 128
+_NEWER = range(7, 32)
 MAX_RECORD = 1 << 24
 _GZIP, _ZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd", b"PAR1"
 
@@ -44,8 +45,16 @@ def _not_ours(source: Source, version: int, size: int) -> InputError:
     kind, fix = _guess(source, size)
     if not kind and version in VERSIONS:
         return source.fail("header", size, f"an NTFF cut short: {size} bytes of a header of {HEADER_BYTES}")
+    if not kind and not size:
+        return source.fail("version", 0, "an empty file")
+    if not kind and version in _NEWER:
+        kind, fix = (
+            f"NTFF version {version}; known are 4, 5 and 6",
+            "look for a newer nkilab, or export it as Parquet with the vendor's tool",
+        )
+        return InputError(f"{source.file}: {kind}", values=f"file {source.file}, offset 0, field version", fix=fix)
     if not kind:
-        return source.fail("version", 0, f"NTFF version {version}; known are 4, 5 and 6" if size else "an empty file")
+        return source.fail("version", 0, f"NTFF version {version}; known are 4, 5 and 6")
     return InputError(
         f"{source.file}: {kind}, not an NTFF", values=f"file {source.file}, offset 0, field version", fix=fix
     )
