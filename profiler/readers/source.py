@@ -35,7 +35,7 @@ def bytes_of(path: Path) -> memoryview:
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise unreadable(path, "neither a file nor a folder", "name a file or a folder")
+            raise unreadable(path, "not a file", "name a file, or the folder of a profile")
         with path.open("rb") as handle:
             return memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError as error:

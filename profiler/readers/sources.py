@@ -7,7 +7,10 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from nkilab.errors import UsageError
+
 from ..profile import Profile
+from .source import is_folder, shown
 
 MAX_FILES = 100
 MAX_BYTES = 1 << 20
@@ -21,7 +24,14 @@ def with_sources(profile: Profile, root: Path | None) -> Profile:
     Args:
         profile: read from any source.
         root: the folder under which files are looked for, by the longest end of their path; None: nothing is read.
+
+    Raises:
+        UsageError: `root` is no folder.
     """
+    if root is not None and not is_folder(root):
+        raise UsageError(
+            f"source_root={shown(root)}: no such folder", fix="name the folder that holds the kernel's sources"
+        )
     if root is None or not profile.has("Instruction", "file"):
         return profile
     carried = profile.rows("Source").select(*_SCHEMA)

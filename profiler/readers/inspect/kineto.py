@@ -13,6 +13,7 @@ from ..wire import Source
 _BASE = re.compile(rb'"baseTimeNanoseconds"\s*:\s*(\d{1,19})')
 _EDGE = 1 << 16
 _LATEST = 1 << 62
+_LATEST_US = 4e15  # the year 2096 in microseconds since the epoch, from which older files count
 _NEEDED = {"ph": pl.String, "name": pl.String, "ts": pl.Float64, "dur": pl.Float64, "pid": pl.Int64, "tid": pl.Int64}
 
 
@@ -38,7 +39,7 @@ def framework_events(source: Source) -> pl.DataFrame:
         else pl.lit(None, dtype).alias(name)
         for name, dtype in _NEEDED.items()
     )
-    rows = rows.filter((pl.col("ph") == "X") & pl.col("ts").is_finite() & (pl.col("ts").abs() < 1e15))
+    rows = rows.filter((pl.col("ph") == "X") & pl.col("ts").is_finite() & (pl.col("ts").abs() < _LATEST_US))
     base = _base(data)
     length = pl.when((pl.col("dur") >= 0) & (pl.col("dur") < 1e15)).then(
         (pl.col("dur") * 1000).round().cast(pl.Int64, strict=False)

@@ -42,6 +42,8 @@ def read(path: Path) -> Profile:
         notes.append("ntrace.pb is empty or absent: no runtime events were recorded")
     if source := source_of(path / "trace.json"):
         parts.append(framework_events(source))
+        if parts[-1].is_empty():
+            notes.append("trace.json holds no complete event of PyTorch's profiler")
     tables = {"SystemProfileEvents": _joined(parts)}
     if source := source_of(path / "cpu_util.pb"):
         tables["CpuUsage"] = cpu(source, info)

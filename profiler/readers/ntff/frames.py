@@ -72,8 +72,7 @@ def instructions(
         crc_in=pl.Series(crc & 0xFFFF),
         crc_out=pl.Series(crc >> 16),
     )
-    location = pl.when(pl.col("line").is_not_null()).then(pl.format("{}:{}", "file", "line"))
-    return moving.hstack(static).with_columns(nki_source_location=location)
+    return moving.hstack(static)
 
 
 def _waits(cycles: Ints, clock_ghz: float | None) -> pl.Series:

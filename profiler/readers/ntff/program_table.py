@@ -22,6 +22,7 @@ from .operands import decode
 Ints = NDArray[np.int64]
 
 _PSEUDO = {0xD4: "PSEUDO_DMA_DIRECT2D"}
+_LOCATION = pl.when(pl.col("line").is_not_null()).then(pl.format("{}:{}", "file", "line"))
 _REGULAR = pl.when(pl.col("raw_bir_id").is_not_null()).then(pl.lit("REGULAR"))
 
 
@@ -57,7 +58,7 @@ def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: S
     if rows.width:
         rows = stacks.locate(
             rows.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR))
-        )
+        ).with_columns(nki_source_location=_LOCATION)
     return ProgramTable(rows, first, mismatches)
 
 
@@ -114,4 +115,5 @@ COLUMNS = (
     "bir_id",
     "stack_frame_id",
     "iteration_variable_id",
+    "nki_source_location",
 )

@@ -58,6 +58,19 @@ def test_every_form_of_the_sample_agrees(tmp_path: Path) -> None:
     lines = ntff.lines().table()
     agree(lines, saved.lines().table(), 0)
     assert lines.height == 9
+    exported_agrees(ntff, tmp_path / "exported")
+
+
+def exported_agrees(p: Profile, folder: Path) -> None:
+    """The Explorer's tables as nkilab exports them: whole nanoseconds, and every line with its instructions."""
+    exported = read(p.to_explorer(folder))
+    agree(by_engine(p), by_engine(exported), p.table("Instruction").height + p.table("DmaPacket").height)
+    assert exported.summary()["total_time"] == pytest.approx(p.summary()["total_time"], abs=1.1e-9)
+    one, other = (
+        each.lines().table().drop_nulls("line").sort("file", "line").select("file", "line", "instructions")
+        for each in (p, exported)
+    )
+    agree(one, other, 0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -88,6 +101,7 @@ def test_a_simulated_run_agrees_with_its_saved_form(tmp_path: Path, repository: 
     agree(by_engine(run.profile), by_engine(again.profile), 0)
     agree(run.lines().table(), again.lines().table(), 0)
     assert run.summary()["total_time"] == again.summary()["total_time"] == pytest.approx(run.total_us / 1e6)
+    exported_agrees(run.profile, tmp_path / "exported")
 
 
 @pytest.mark.parametrize("kernel", ["moe_tkg", "attn_tkg"])

@@ -222,6 +222,31 @@ def test_source_paths_of_a_profile_lead_nowhere_but_under_the_root(file: str, tm
     assert str(p.doctor())
 
 
+def test_a_source_root_that_is_no_folder_is_said(ntff: Path, tmp_path: Path) -> None:
+    for root in (tmp_path / "none", ntff):
+        with pytest.raises(UsageError, match="no such folder"):
+            read(ntff, source_root=root)
+
+
+def test_pipes_and_folders_in_place_of_files_are_not_waited_for(ntff: Path, tmp_path: Path) -> None:
+    """Beside an NTFF, as its NEFF, as tables, as parts of a system trace, as sources."""
+    os.mkfifo(ntff.parent / "a.neff")
+    (ntff.parent / "b.neff").symlink_to("/dev/zero")
+    (ntff.parent / "c.neff").mkdir()
+    root = tmp_path / "sources"
+    root.mkdir()
+    os.mkfifo(root / "softmax_matmul.py")
+    assert read(ntff, source_root=root).has("Instruction", "file")
+    for neff in (ntff.parent / "a.neff", ntff.parent / "c.neff"):
+        with pytest.raises(InputError, match="not a file"):
+            read(ntff, neff)
+    for name in ("Instruction.parquet", "manifest.json", "trace_info.pb"):
+        (tmp_path / name[:5]).mkdir()
+        os.mkfifo(tmp_path / name[:5] / name)
+        with pytest.raises(InputError):
+            read(tmp_path / name[:5])
+
+
 def test_a_parquet_page_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path) -> None:
     """One text of 128 MB, which zstd packs into a few kilobytes."""
     pl.DataFrame({"opcode": ["x" * (1 << 27)]}).write_parquet(tmp_path / "Instruction.parquet", compression="zstd")

@@ -56,6 +56,17 @@ def test_a_framework_trace_joins_in_unix_nanoseconds(folder: Path) -> None:
     assert rows.select("name", "start_ts", "end_ts", "thread_id").rows() == [("aten::mm", 1505, 3505, 2)]
 
 
+def test_a_framework_trace_that_counts_from_the_epoch(folder: Path) -> None:
+    (folder / "trace.json").write_text('{"traceEvents": [{"ph": "X", "name": "a", "ts": 1700000000000000, "dur": 2}]}')
+    rows = inspect.read(folder).table("SystemProfileEvents").filter(trace_event_source="framework")
+    assert rows.select("start_ts", "end_ts").rows() == [(1_700_000_000_000_000_000, 1_700_000_000_000_002_000)]
+
+
+def test_a_framework_trace_without_events_is_said(folder: Path) -> None:
+    (folder / "trace.json").write_text('{"traceEvents": "x"}')
+    assert any("no complete event" in note for note in inspect.read(folder).notes)
+
+
 @pytest.mark.parametrize("name", ["ntrace.pb", "cpu_util.pb", "host_mem.pb", "trace.json"])
 def test_an_empty_file_is_a_run_without_such_events(folder: Path, name: str) -> None:
     whole = set(inspect.read(folder).names)
