@@ -145,12 +145,14 @@ class Forward:
             old = behind.pop(0) if len(behind) == self.lag else None
             self.gather(old)
             self.weigh(step, scores, largest)
-            self.finish(old)
+            if old is not None and not old.first:
+                self.finish(old)
             behind.append(step)
         self.turn_over(behind[-1:])
         for step in behind:
             self.gather(step)
-            self.finish(step)
+            if not step.first:
+                self.finish(step)
 
     def score(self, step):
         """Scores of a chunk, masks added, and minus the largest one of each row."""
@@ -186,7 +188,7 @@ class Forward:
             step.blocks = transposed_by_dma(weights)
 
     def gather(self, step):
-        """Add the values of a chunk to the running sums."""
+        """Add the values of a chunk to the running sums; those of a single chunk stay in PSUM."""
         if step is None:
             return
         tile, rows = step.queries, step.queries.rows
@@ -194,7 +196,10 @@ class Forward:
         for index, block in enumerate(step.blocks):
             value = step.section.value(step.start + index * ROWS, block.shape[0])
             nisa.nc_matmul(dst=product, stationary=block, moving=value, accumulate=index > 0)
-        if step.first:
+        if step.first and step.last:
+            tile.sums = product
+            self.finish(step)
+        elif step.first:
             nisa.tensor_copy(dst=tile.sums, src=product, engine=nisa.engine.vector)
         else:
             nisa.scalar_tensor_tensor(
@@ -202,8 +207,8 @@ class Forward:
             )
 
     def finish(self, step):
-        """After the last chunk divide by the sums of weights and write the rows."""
-        if step is None or not step.last:
+        """After the last chunk divide by the sums of weights and write the rows; GpSimdE does not reach PSUM."""
+        if not step.last:
             return
         tile, rows, d = step.queries, step.queries.rows, self.width - 1
         inverse, total = column(rows), tile.sums[:, d : d + 1]
@@ -211,10 +216,16 @@ class Forward:
             at = (tile.output.head - self.first_head) * self.tiles + tile.start // ROWS
             for final, value in zip(self.final, (step.bias, total)):
                 nisa.tensor_copy(dst=final[0:rows, at : at + 1], src=value, engine=nisa.engine.vector)
-        on_gpsimd(inverse, total, self.constants["tiny"], nl.maximum)
-        on_gpsimd(inverse, inverse, self.constants["minus one"], nl.power)
+        if step.first:
+            nisa.tensor_scalar(
+                dst=inverse, data=total, op0=nl.maximum, operand0=TINY, op1=nl.power, operand1=-1.0,
+                engine=nisa.engine.vector,
+            )  # fmt: skip
+        else:
+            on_gpsimd(inverse, total, self.constants["tiny"], nl.maximum)
+            on_gpsimd(inverse, inverse, self.constants["minus one"], nl.power)
         nisa.activation(dst=tile.output.block(tile), op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
-        tile.output.store_after(tile)
+        tile.output.store_after()
 
     def turn_over(self, last):
         """Transpose the weights of the chunk before this one, where the tensor engine does it."""

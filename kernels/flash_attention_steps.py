@@ -28,15 +28,17 @@ class Output:
         """Room for `rows` rows."""
         self.result, self.head, self.start, self.rows = forward.result, head, start, rows
         blocks = -(-rows // ROWS)
+        self.missing = blocks
         self.tile = nl.ndarray((ROWS, blocks, forward.width - 1), dtype=self.result.dtype, buffer=nl.sbuf)
 
     def block(self, queries):
         """Where the rows of these queries go."""
         return self.tile[0 : queries.rows, (queries.start - self.start) // ROWS, :]
 
-    def store_after(self, queries):
-        """Write all rows once the last queries are done."""
-        if queries.start == self.start:
+    def store_after(self):
+        """One more tile of queries is done: write all rows after the last."""
+        self.missing -= 1
+        if self.missing == 0:
             store_blocks(self.result, self.head, self.start, self.rows, self.tile)
 
 
