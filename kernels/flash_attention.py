@@ -21,8 +21,8 @@ the partitions, so that the scores need no transpose; keys lie on the partitions
     VectorE   running sums = exp(change of bias) * running sums + sums
 
 The column of ones beside v sums the very weights that multiply v, rounding included, so no engine adds up a row. The
-loop is skewed: a chunk's weights meet the values `LAG` chunks after their scores, so that in-order engines never wait for
-the transposes.
+loop is skewed: a chunk's weights meet the values seven chunks after their scores (three where TensorE transposes), so that
+in-order engines never wait for the transposes.
 """
 
 import nki
@@ -103,23 +103,26 @@ class Forward:
         self.segments, self.by_dma = None, False
 
     def allocate(self, chunk):
-        """The eight PSUM banks: a ring of score chunks, two tiles of sums, and two for transposes where they need it."""
-        banks = 6 if self.by_dma else 4
+        """The eight PSUM banks: a ring of score chunks, two tiles of sums, and two for transposes where they need it.
+
+        Two tiles of sums share a bank up to d = 255, two of 16-bit transposes always: then six banks are left for scores.
+        """
+        banks = 6 if self.by_dma or (self.itemsize == 2 and 2 * self.width <= BANK) else 4
         assert chunk % BANK == 0 and 0 < chunk <= banks * BANK, (
             f"chunk={chunk}: a multiple of {BANK}, {banks} times at most"
         )
         self.chunk = chunk
         count = max(banks // (chunk // BANK), 1)
         self.scores = [nl.ndarray((ROWS, chunk), dtype=nl.float32, buffer=nl.psum) for _ in range(count)]
-        self.products = [nl.ndarray((ROWS, self.width), dtype=nl.float32, buffer=nl.psum) for _ in range(2)]
+        self.products = ring((ROWS, self.width), nl.float32, 4 * self.width)
         self.turn = {"scores": 0, "products": 0, "turned": 0, "copies": 0}
-        self.lag = 7 if self.by_dma else 2
+        self.lag = 7 if self.by_dma else 3
         values = {"floor": -EMPTY, "scale": self.scale, "tiny": TINY, "minus one": -1.0}
         self.constants = {name: column(ROWS) for name in values}
         for name, value in values.items():
             nisa.memset(dst=self.constants[name], value=value, engine=nisa.engine.gpsimd)
         if not self.by_dma:
-            self.turned = [nl.ndarray((ROWS, 4, ROWS), dtype=self.q.dtype, buffer=nl.psum) for _ in range(2)]
+            self.turned = ring((ROWS, 4, ROWS), self.q.dtype, 4 * ROWS * self.itemsize)
 
     def statistics(self, first_head, heads, with_lse):
         """Final bias and sum of every row: a column for each 128 queries of each head."""
@@ -137,18 +140,22 @@ class Forward:
         return tiles[self.turn[ring]]
 
     def run(self, sequence):
-        """The skewed loop: the work on an earlier chunk stands where an engine would wait for the new one."""
+        """The skewed loop: the work on an earlier chunk stands where an engine would wait for the new one.
+
+        The tensor engine transposes weights two chunks late: one chunk late, ScalarE would wait for what it copies. The
+        rows of a single chunk are divided in `gather`, before the next exponential: that frees their PSUM.
+        """
         behind = []
         for step in sequence:
             scores, largest = self.score(step)
-            self.turn_over(behind[-1:])
+            self.turn_over(behind[-2:-1])
             old = behind.pop(0) if len(behind) == self.lag else None
             self.gather(old)
             self.weigh(step, scores, largest)
             if old is not None and not old.first:
                 self.finish(old)
             behind.append(step)
-        self.turn_over(behind[-1:])
+        self.turn_over(behind[-2:])
         for step in behind:
             self.gather(step)
             if not step.first:
@@ -227,9 +234,9 @@ class Forward:
         nisa.activation(dst=tile.output.block(tile), op=nl.copy, data=tile.sums[:, 0:d], scale=inverse)
         tile.output.store_after()
 
-    def turn_over(self, last):
-        """Transpose the weights of the chunk before this one, where the tensor engine does it."""
-        for step in last:
+    def turn_over(self, steps):
+        """Transpose the weights of these chunks, where the tensor engine does it."""
+        for step in steps:
             if not self.by_dma:
                 step.blocks = self.transposed(step.weights)
 
@@ -263,6 +270,14 @@ class Forward:
             else:
                 nisa.activation(dst=target, op=nl.copy, data=source)
         return [copy[0:count, index, 0:rows] for index, (_, count) in enumerate(part)]
+
+
+def ring(shape, dtype, size):
+    """Two PSUM tiles of `size` bytes per partition; they share a bank where both fit."""
+    if 2 * size > 4 * BANK:
+        return [nl.ndarray(shape, dtype=dtype, buffer=nl.psum) for _ in range(2)]
+    both = nl.ndarray((shape[0], 2, *shape[1:]), dtype=dtype, buffer=nl.psum)
+    return [both[:, index] for index in range(2)]
 
 
 def on_gpsimd(dst, data, constant, op):
