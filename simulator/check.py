@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
+from enum import Enum
 from numbers import Number
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from . import columns
+from .constants import dge_mode, dma_engine, matmul_perf_mode, oob_mode, reduce_cmd
 from .constants import engine as engine_enum
 from .dynamic import is_scalar
 from .errors import KernelError
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from .context import Context
     from .instruction import Instruction, Operand
 
+_ENUMS: dict[str, type[Enum]] = {
+    "engine": engine_enum,
+    "reduce_cmd": reduce_cmd,
+    "dge_mode": dge_mode,
+    "oob_mode": oob_mode,
+    "perf_mode": matmul_perf_mode,
+    "dma_engine": dma_engine,
+}
 GENERATIONS = {2: "trn1", 3: "trn2", 4: "trn3"}
 
 
@@ -72,6 +82,15 @@ class Check:
                 rule=f"needs {GENERATIONS[self.what.since]} or newer (NeuronCore-v{self.what.since})",
                 fix=f'simulate with Sim(target="{GENERATIONS[self.what.since]}"), or use other instructions',
             )
+        for option, kind in _ENUMS.items():
+            if option in self.what.options and not isinstance(self.option(option), kind | None):
+                self.fail(
+                    "argument",
+                    f"{option}={self.option(option)!r}",
+                    rule=f"a member of nisa.{kind.__name__}; numbers and names are not taken",
+                    source="NKI 0.3.0 release notes, Breaking Changes",
+                    fix=f"pass nisa.{kind.__name__}.{next(iter(kind)).name}, for example",
+                )
         for operand, value in zip(self.what.operands, self.operands, strict=True):
             self._operand(operand, value)
         if self.what.same_partitions:

@@ -20,6 +20,7 @@ from .columns import Columns
 from .constants import oob_mode
 from .context import Context, current
 from .dynamic import check_rows, gather, is_scalar, mark_rows, resolve, table
+from .errors import KernelError
 from .handle import NkiInstruction, handle_of
 from .layout import HBM, PSUM, SBUF, Layout
 from .races import remember_rows, remember_value
@@ -197,7 +198,10 @@ def issue(
         if type(operand) is NkiTensor and operand.indirection is not None:
             key += kind_of(operand)
     found = tuple(key)
-    plan = context.plans.get(found)
+    try:
+        plan = context.plans.get(found)
+    except TypeError as error:  # an option that is a list, a tensor …: no rule of any instruction allows one
+        raise _unhashable(what, options) from error
     if plan is None:
         plan = make_plan(context, what, operands, options, found)
     place, iteration = context.sources.here(sys._getframe(1))  # noqa: SLF001 (the fastest way to the caller)
@@ -244,6 +248,17 @@ def issue(
                 if context.cores > 1 and context.values:
                     remember_value(context, tensor, plan.tensors.index(position))
     return handle_of(len(rows) // 5 - 1, name)
+
+
+def _unhashable(what: Instruction, options: tuple[Any, ...]) -> KernelError:
+    """The error of options that cannot be part of a plan's key."""
+    given = ", ".join(f"{name}={value!r}" for name, value in zip(what.options, options, strict=True))
+    return KernelError(
+        "argument",
+        f"nisa.{what.api}({given})",
+        rule="options are numbers, operators and members of the enumerations of nki.isa",
+        source=f"nki.isa.{what.api}",
+    )
 
 
 def _check_reads(context: Context, what: Instruction, plan: Plan, operands: tuple[Any, ...], site: int) -> None:

@@ -55,13 +55,13 @@ def note_missing_in_hardware(name: str | None) -> None:
         context.report("not-in-hardware", f"nl.{name}: no engine has it; {_NOT_IN_HARDWARE[name]}", site, name)
 
 
-def op_name(op: Any, parameter: str = "op") -> str | None:
-    """Name of an operator given as `nl.add`, as a NumPy function of the same name, or as a string; None stays None.
+def op_name(op: Any, parameter: str = "op", *, optional: bool = False) -> str | None:
+    """Name of an operator given as `nl.add`, as a NumPy function of the same name, or as a string.
 
     Raises:
-        KernelError: it names no operator.
+        KernelError: it names no operator, or is None and not optional.
     """
-    if op is None:
+    if op is None and optional:
         return None
     name = op if isinstance(op, str) else getattr(op, "__name__", None)
     found = _ALIASES.get(name, name) if isinstance(name, str) else None

@@ -153,9 +153,16 @@ def value_of(value: Any) -> int:
     """The integer a register, a traced scalar or a plain int holds.
 
     Raises:
-        KernelError: a register that nothing was moved into.
+        KernelError: a register that nothing was moved into, or no integer at all.
     """
     if not isinstance(value, VirtualRegister | NkiScalar):
+        if not isinstance(value, int | np.integer):
+            raise KernelError(
+                "argument",
+                f"{value!r} where a register or an integer is expected",
+                rule="registers take integers, other registers and traced scalars",
+                source="nki.isa.register_move",
+            )
         return int(value)
     if value.value is None:
         raise KernelError(

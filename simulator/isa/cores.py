@@ -18,6 +18,7 @@ from ..instruction import Instruction, Operand, dst, make_plan
 from ..layout import HBM, SBUF
 from ..team import Call, Place
 from ..tensor import NkiTensor
+from . import given
 
 _CORES = (0, 1)
 _CORES_TEXT = "cores 0, 1"
@@ -80,7 +81,14 @@ def core_barrier(
     context = current()
     if context.sim.nki == "0.6":
         _needs_two("core_barrier", context)
-    operands, options = (data, data), (tuple(cores), engine)
+    if not isinstance(engine, engines):
+        raise KernelError(
+            "argument",
+            f"nisa.core_barrier(engine={engine!r})",
+            rule="a member of nisa.engine",
+            source="nki.isa.core_barrier",
+        )
+    operands, options = (data, data), (given.integers("core_barrier", "cores", cores), engine)
     key = (_CORE_BARRIER, options, getattr(data, "layout", None), getattr(data, "layout", None))
     if key not in context.plans:
         plan = make_plan(context, _CORE_BARRIER, operands, options, key)

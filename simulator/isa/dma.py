@@ -12,6 +12,7 @@ from ..constants import dge_mode as dge
 from ..constants import engine as engines
 from ..constants import oob_mode as oob
 from ..dynamic import Indirection, row_numbers
+from ..errors import KernelError
 from ..handle import NkiInstruction
 from ..instruction import DMA_SPACES, Instruction, Operand, Partial, Step, dst, issue
 from ..layout import HBM, SBUF
@@ -19,6 +20,7 @@ from ..ops import op_name
 from ..rules import same_dtype
 from ..tensor import NkiTensor
 from ..values import dma as values
+from . import given
 
 _DGE_ENGINES = ("sync", "scalar")
 _AXES = {2: (1, 0), 3: (2, 1, 0), 4: (3, 1, 2, 0)}
@@ -257,7 +259,7 @@ def dma_transpose(
     Raises:
         KernelError: a shape, dtype or mode that DMA does not transpose.
     """
-    chosen = tuple(axes) if axes is not None else _AXES.get(getattr(src, "ndim", 2))
+    chosen = _AXES.get(getattr(src, "ndim", 2)) if axes is None else given.integers("dma_transpose", "axes", axes)
     return issue(_DMA_TRANSPOSE, (dst, src), (chosen, priority, dge_mode, oob_mode), name=name)
 
 
@@ -335,11 +337,18 @@ def dma_compute(
     Raises:
         KernelError: more sources, another operator or scale than DMA has.
     """
-    given = tuple(srcs)
-    padded = given[:_SOURCES] + (None,) * (_SOURCES - len(given))
+    sources = tuple(srcs) if isinstance(srcs, Sequence) else ()
+    if not 0 < len(sources) <= _SOURCES:
+        raise KernelError(
+            "argument",
+            f"nisa.dma_compute(srcs={srcs!r})",
+            rule=f"a list of 1 to {_SOURCES} tensors",
+            source="nki.isa.dma_compute",
+        )
+    padded = sources + (None,) * (_SOURCES - len(sources))
     options = (
         op_name(reduce_op, "reduce_op"),
-        None if scales is None else tuple(scales),
+        None if scales is None else given.reals("dma_compute", "scales", scales),
         bool(unique_indices),
         oob_mode,
     )

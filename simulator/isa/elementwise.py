@@ -260,7 +260,7 @@ def tensor_scalar(
     Raises:
         KernelError: shapes, dtypes, operators or an engine that cannot.
     """
-    options = (op_name(op0, "op0"), op_name(op1, "op1"), bool(reverse0), bool(reverse1), engine)
+    options = (op_name(op0, "op0"), op_name(op1, "op1", optional=True), bool(reverse0), bool(reverse1), engine)
     return issue(_TENSOR_SCALAR, (dst, data, operand0, operand1), options, name=name)
 
 

@@ -17,6 +17,7 @@ from ..rules import exactly, free_dims, limit, same_dtype, same_elements
 from ..tensor import NkiTensor
 from ..values import gather, search
 from ..values import topk as topk_values
+from . import given
 
 _INDEX = ("uint16", "uint32")
 _GROUP = 16
@@ -89,7 +90,8 @@ def local_gather(
     Raises:
         KernelError: partitions that are not a multiple of 16, too many indices, an index outside.
     """
-    return issue(_LOCAL_GATHER, (dst, src_buffer, index), (num_elem_per_idx, num_valid_indices), name=name)
+    valid = None if num_valid_indices is None else given.integer("local_gather", "num_valid_indices", num_valid_indices)
+    return issue(_LOCAL_GATHER, (dst, src_buffer, index), (num_elem_per_idx, valid), name=name)
 
 
 _NC_N_GATHER = Instruction(
@@ -153,7 +155,9 @@ def nc_stream_shuffle(
     Raises:
         KernelError: dtypes or sizes that differ, a mask without 32 entries.
     """
-    return issue(_NC_STREAM_SHUFFLE, (dst, src), (tuple(int(m) for m in shuffle_mask),), name=name)
+    return issue(
+        _NC_STREAM_SHUFFLE, (dst, src), (given.integers("nc_stream_shuffle", "shuffle_mask", shuffle_mask),), name=name
+    )
 
 
 _MAX8 = Instruction(
@@ -230,7 +234,9 @@ def nc_match_replace8(
     Raises:
         KernelError: sizes that are not there.
     """
-    return issue(_NC_MATCH_REPLACE8, (dst, data, vals, dst_idx), (), (float(imm),), name)
+    return issue(
+        _NC_MATCH_REPLACE8, (dst, data, vals, dst_idx), (), (given.real("nc_match_replace8", "imm", imm),), name
+    )
 
 
 def _count_rules(check: Check) -> None:
@@ -270,7 +276,9 @@ def nonzero_with_count(
     Raises:
         KernelError: on trn1, or sizes and dtypes that are not there.
     """
-    return issue(_NONZERO_WITH_COUNT, (dst, src), (), (int(index_offset), int(padding_val)), name)
+    api = "nonzero_with_count"
+    extra = (given.integer(api, "index_offset", index_offset), given.integer(api, "padding_val", padding_val))
+    return issue(_NONZERO_WITH_COUNT, (dst, src), (), extra, name)
 
 
 def _bounds_rules(check: Check) -> None:
@@ -367,4 +375,4 @@ def topk(
     """
     sorted, name = inserted("nki.isa.topk", sorted, False, name)
     alone = level() == "0.6"
-    return issue(_TOPK, (val_dst, idx_dst, src), (int(n), bool(sorted), alone), name=name)
+    return issue(_TOPK, (val_dst, idx_dst, src), (given.integer("topk", "n", n), bool(sorted), alone), name=name)

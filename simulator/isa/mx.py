@@ -15,6 +15,7 @@ from ..tensor import NkiTensor
 from ..values import matmul as matmul_values
 from ..values import mx as values
 from ..written import NOTHING
+from . import given
 from .tensor_engine import accumulation_of, tiling
 
 _X4 = ("float8_e5m2_x4", "float8_e4m3fn_x4", "float4_e2m1fn_x4")
@@ -128,8 +129,8 @@ def nc_matmul_mx(
     """
     options = (
         accumulate if accumulate is None else bool(accumulate),
-        tuple(tile_position or ()),
-        tuple(tile_size or ()),
+        given.integers("nc_matmul_mx", "tile_position", tile_position or ()),
+        given.integers("nc_matmul_mx", "tile_size", tile_size or ()),
     )
     return issue(_NC_MATMUL_MX, (dst, stationary, moving, stationary_scale, moving_scale), options, name=name)
 

@@ -15,13 +15,13 @@ from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import PSUM, SBUF
 from ..ops import op_name
-from ..registers import value_of
 from ..rules import float32_vectors, free_dims, reduce_result, same_elements
 from ..tensor import NkiTensor
 from ..values import alu, select
 from ..values import exponential as exponential_values
 from ..values import iota as iota_values
 from ..values.reduce import Accumulation
+from . import given
 from .accumulators import accumulation, command_rule, finished
 
 FLOAT32_MIN = -3.4028235e38
@@ -30,10 +30,6 @@ _FLOATS = ("float32", "bfloat16", "float16", "tfloat32", "float8_e4m3", "float8_
 _EXPONENTIAL_OUT = (*_FLOATS, "int8", "int16", "int32", "uint8", "uint16")
 _EXPONENTIAL_IN = (*(name for name in _EXPONENTIAL_OUT if name != "tfloat32"), "uint32")
 Pattern = Sequence[Sequence[int]]
-
-
-def _pattern(pattern: Pattern) -> tuple[tuple[int, int], ...]:
-    return tuple((int(step), int(num)) for step, num in pattern)
 
 
 def _pattern_size(check: Check) -> None:
@@ -69,7 +65,8 @@ def iota(
     Raises:
         KernelError: the pattern has another number of elements than a partition of `dst`.
     """
-    return issue(_IOTA, (dst,), (_pattern(pattern),), (value_of(offset), value_of(channel_multiplier)), name)
+    extra = (given.integer("iota", "offset", offset), given.integer("iota", "channel_multiplier", channel_multiplier))
+    return issue(_IOTA, (dst,), (given.pattern("iota", pattern),), extra, name)
 
 
 def _comparison(*options: str) -> Any:
@@ -114,8 +111,14 @@ def affine_select(
     Raises:
         KernelError: tiles outside SBUF, another operator than a comparison, sizes that differ.
     """
-    extra = (value_of(channel_multiplier), float(on_false_value), value_of(offset))
-    return issue(_AFFINE_SELECT, (dst, on_true_tile), (_pattern(pattern), op_name(cmp_op, "cmp_op")), extra, name)
+    api = "affine_select"
+    extra = (
+        given.integer(api, "channel_multiplier", channel_multiplier),
+        given.real(api, "on_false_value", on_false_value),
+        given.integer(api, "offset", offset),
+    )
+    options = (given.pattern(api, pattern), op_name(cmp_op, "cmp_op"))
+    return issue(_AFFINE_SELECT, (dst, on_true_tile), options, extra, name)
 
 
 def _active(step: Step, op: str, command: commands, data: int, init: Any = None) -> Accumulation:
@@ -208,9 +211,10 @@ def range_select(
         op_name(comp_op1, "comp_op1"),
         reduce_cmd,
         op_name(reduce_op, "reduce_op"),
-        on_false_value,
+        given.real("range_select", "on_false_value", on_false_value),
     )
-    return issue(_RANGE_SELECT, (dst, on_true_tile, bound0, bound1, reduce_res), options, (int(range_start),), name)
+    start = given.integer("range_select", "range_start", range_start)
+    return issue(_RANGE_SELECT, (dst, on_true_tile, bound0, bound1, reduce_res), options, (start,), name)
 
 
 def _select_rules(check: Check) -> None:

@@ -26,6 +26,7 @@ from ..rules import (
 )
 from ..tensor import NkiTensor
 from ..values import alu, norm, reduce, scan
+from . import given
 from .accumulators import accumulation, command_rule, finished, lanes, registers
 
 _RESULT = Operand("reduce_res", write=True, optional=True, vector=True)
@@ -100,9 +101,8 @@ def tensor_reduce(
         KernelError: other dimensions, or a result of the wrong size.
     """
     del keepdims
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
     ndim = getattr(data, "ndim", 0)
-    axes = tuple(sorted(a + ndim if a < 0 else a for a in given))
+    axes = tuple(sorted(a + ndim if a < 0 else a for a in given.integers("tensor_reduce", "axis", axis)))
     return issue(_TENSOR_REDUCE, (dst, data), (op_name(op), axes, bool(negate)), name=name)
 
 

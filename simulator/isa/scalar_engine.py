@@ -149,7 +149,7 @@ def activation(
         KernelError: shapes, dtypes, functions or reductions that the engine does not take.
     """
     chosen, name = _engine("activation", engine, name)
-    options = (op_name(op), op_name(reduce_op, "reduce_op"), reduce_cmd, chosen)
+    options = (op_name(op), op_name(reduce_op, "reduce_op", optional=True), reduce_cmd, chosen)
     return issue(_ACTIVATION, (dst, data, bias, scale, reduce_res), options, name=name)
 
 
@@ -171,7 +171,7 @@ def activation_reduce(
     Raises:
         KernelError: as `activation`.
     """
-    options = (op_name(op), op_name(reduce_op, "reduce_op"), commands.reset_reduce, engines.unknown)
+    options = (op_name(op), op_name(reduce_op, "reduce_op", optional=True), commands.reset_reduce, engines.unknown)
     return issue(_ACTIVATION_REDUCE, (dst, data, bias, scale, reduce_res), options, name=name)
 
 
@@ -268,11 +268,11 @@ def activate2(
     chosen, name = _engine("activate2", engine, name)
     options = (
         op_name(op),
-        op_name(op0, "op0") or "bypass",
-        op_name(op1, "op1") or "bypass",
+        op_name(op0, "op0", optional=True) or "bypass",
+        op_name(op1, "op1", optional=True) or "bypass",
         bool(reverse0),
         bool(reverse1),
-        op_name(reduce_op, "reduce_op"),
+        op_name(reduce_op, "reduce_op", optional=True),
         reduce_cmd,
         chosen,
     )

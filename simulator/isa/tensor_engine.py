@@ -20,6 +20,7 @@ from ..tensor import NkiTensor
 from ..trace import FLAG
 from ..values import matmul as values
 from ..written import ALL, NOTHING
+from . import given
 
 _FP8 = ("float8_e4m3", "float8_e5m2", "float8_e4m3fn")
 _FLOATS = (*_FP8, "bfloat16", "float16", "tfloat32", "float32")
@@ -287,7 +288,14 @@ def nc_matmul(
     """
     onezero = (bool(is_stationary_onezero), bool(is_moving_onezero))
     accumulate = accumulate if accumulate is None else bool(accumulate)
-    options = (accumulate, bool(is_transpose), perf_mode, onezero, tuple(tile_position or ()), tuple(tile_size or ()))
+    options = (
+        accumulate,
+        bool(is_transpose),
+        perf_mode,
+        onezero,
+        given.integers("nc_matmul", "tile_position", tile_position or ()),
+        given.integers("nc_matmul", "tile_size", tile_size or ()),
+    )
     return issue(_NC_MATMUL, (dst, stationary, moving), options, name=name)
 
 

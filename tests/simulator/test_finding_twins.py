@@ -410,6 +410,17 @@ def a_division(x, fault):
     return stored(quotient)
 
 
+@twins("duplicate-rows")
+def rows_that_are_added_to(x, fault):
+    out = nl.ndarray(x.shape, x.dtype, nl.shared_hbm)
+    nisa.dma_copy(out, x)
+    rows = nl.ndarray((2, 1), nl.int32)
+    nisa.iota(rows, [[1, 1]], offset=5, channel_multiplier=0 if fault else 1)
+    target = out.ap([[64, 2], [1, 64]], vector_offset=rows, indirect_dim=0)
+    nisa.dma_compute(target, [target, nl.load(x[0:2])], nl.add)  # here
+    return out
+
+
 @pytest.mark.parametrize("pair", twins.twins, ids=lambda pair: pair.name)
 def test_the_fault_is_found_at_its_line_and_the_clean_twin_has_none(pair):
     assert pair.run(fault=False).findings == ()
