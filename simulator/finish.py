@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,21 +72,40 @@ def _peak(trace: Trace, space: int, lives: Lives, rank: int, core: int) -> tuple
     """Most live bytes per partition of a core, the first instruction where they are, and the tensors that hold them."""
     tensors, rows = trace.tables["tensors"], len(trace)
     first, last = lives
-    chosen = (tensors["space"] == space) & (tensors["address"] < 0)
-    chosen &= (tensors["rank"] == rank) & (tensors["core"] == core)
-    chosen &= last >= 0
+    chosen = (tensors["space"] == space) & (tensors["rank"] == rank) & (tensors["core"] == core) & (last >= 0)
     if not chosen.any():
         return None
     partitions = tensors["partitions"]
     share = np.where(partitions > 64, 4, np.where(partitions > 32, 2, 1))
     weight = tensors["bytes"] * share
     change = np.zeros(rows + 1, np.int64)
-    np.add.at(change, first[chosen], weight[chosen])
-    np.subtract.at(change, last[chosen] + 1, weight[chosen])
+    free = chosen & (tensors["address"] < 0)
+    np.add.at(change, first[free], weight[free])
+    np.subtract.at(change, last[free] + 1, weight[free])
+    _add_placed(change, tensors, np.flatnonzero(chosen & ~free), lives, share)
     live = np.cumsum(change)
     row = int(live.argmax())
     holders = np.flatnonzero(chosen & (first <= row) & (last >= row))
     return int(live[row]) // 4, row, holders[np.argsort(-weight[holders], kind="stable")]
+
+
+def _add_placed(
+    change: np.ndarray, tensors: Mapping[str, np.ndarray], placed: np.ndarray, lives: Lives, share: np.ndarray
+) -> None:
+    """Add the bytes at explicit addresses: those that several tensors share count once while any of them lives."""
+    low = tensors["address"][placed]
+    high = low + tensors["bytes"][placed]
+    edges = np.unique(np.concatenate([low, high]))
+    for start, stop in pairwise(edges.tolist()):
+        inside = placed[(low <= start) & (high >= stop)]
+        inside = inside[np.argsort(lives[0][inside], kind="stable")]
+        if not len(inside):
+            continue
+        begins, ends = lives[0][inside], np.maximum.accumulate(lives[1][inside] + 1)
+        fresh = np.concatenate([[True], begins[1:] > ends[:-1]])
+        weight = (stop - start) * int(share[inside].min())
+        np.add.at(change, begins[fresh], weight)
+        np.subtract.at(change, ends[np.concatenate([fresh[1:], [True]])], weight)
 
 
 def _holders(trace: Trace, holders: np.ndarray) -> str:

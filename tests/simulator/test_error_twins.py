@@ -160,6 +160,16 @@ def nine_banks_alive(x, fault):
 
 
 @twins("capacity")
+def banks_with_and_without_an_address(x, fault):
+    data, wide = nl.load(x), nl.ones((128, 128), x.dtype)
+    banks = [nl.ndarray((128, 512), x.dtype, nl.psum, address=(0, 2048 * (i % 4))) for i in range(8)]
+    banks = banks[:4] + [nl.ndarray((128, 512), x.dtype, nl.psum) for _ in range(5 if fault else 4)]
+    for psum in banks:
+        nisa.nc_matmul(psum[:, 0:64], wide, data)  # here
+    return [copied_out(psum[:, 0:64]) for psum in banks]
+
+
+@twins("capacity")
 def an_address_beyond_the_partition(x, fault):
     end = 192 * 1024 if fault else 1024
     tile = nl.ndarray((128, 16_000), x.dtype, address=(0, end))  # here

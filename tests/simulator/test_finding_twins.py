@@ -289,6 +289,19 @@ def tiles_that_live_too_long(x, fault):
     return stored(nl.load(x))
 
 
+@twins("spill")
+def a_tile_beside_addresses_that_leave_no_room(x, fault):
+    """Of the tiles with addresses two at a time share their bytes; they take 160,000 of 229,376."""
+    placed = [nl.ndarray((128, 80_000), nl.uint8, address=(0, 80_000 * (i % 2))) for i in range(4)]
+    own = nl.ndarray((128, 80_000 if fault else 60_000), nl.uint8)
+    nisa.memset(own, 0)
+    for i in (0, 1, 2, 3):
+        nisa.memset(placed[i], 0)  # here
+        if i % 2:
+            nisa.tensor_tensor(own[:, 0:8], placed[i - 1][:, 0:8], placed[i][:, 0:8], nl.add)
+    return stored(nl.load(x))
+
+
 # Cores.
 
 
@@ -401,6 +414,15 @@ def an_order_that_is_not_documented(x, fault):
     if fault:
         nisa.topk(values, places, data, 42, sorted=True)  # here
     return stored(nl.load(x))
+
+
+@twins("duplicate-rows")
+def a_row_that_is_added_twice(x, fault):
+    rows, out = nl.ndarray((4, 1), nl.int32), nl.zeros(x.shape, x.dtype, nl.shared_hbm)
+    nisa.iota(rows, [[1, 1]], channel_multiplier=0 if fault else 1)
+    target = out.ap([[64, 4], [1, 64]], vector_offset=rows)
+    nisa.dma_compute(target, [nl.load(x[0:4]), target], nl.add)  # here
+    return out
 
 
 @twins("not-in-hardware")
