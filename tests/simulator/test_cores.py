@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 
 import nki
@@ -332,32 +330,6 @@ def test_an_error_on_one_core_ends_the_other(array, line_of):
         if thread.name.startswith("nkilab rank"):
             thread.join(10)
     assert threading.active_count() == before
-
-
-def test_an_interrupt_of_the_caller_ends_all_programs(array):
-    """The kernel sends the signal that Ctrl-C sends; its programs end at their next instruction."""
-
-    def kernel(x):
-        tile = nl.load(x)
-        if nl.program_id(0) == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-        while True:
-            nisa.tensor_scalar(tile, tile, nl.add, 1.0)
-
-    with pytest.raises(KeyboardInterrupt):
-        nki.jit(kernel)[2](array)
-    for thread in threading.enumerate():
-        if thread.name.startswith("nkilab rank"):
-            thread.join(10)
-            assert not thread.is_alive()
-
-
-def test_runs_are_the_same_bit_for_bit(array):
-    first, second = (execute(exchanged[2], (array,), {}).trace for _ in range(2))
-    for name, table in first.columns().items():
-        for column, values in table.items():
-            assert (values == second.columns()[name][column]).all(), (name, column)
-    assert first.names == second.names
 
 
 def test_threads_may_simulate_two_cores_at_once(array):
