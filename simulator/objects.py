@@ -37,22 +37,38 @@ class DeviceValue:
 class NKIObject:
     """Base class of configuration objects in kernels: keyword arguments become attributes.
 
-    A subclass with annotated fields and without `__init__` of its own gets one, whether `@dataclass` decorates it or
-    not: fields by position or name, their defaults or None, then `__post_init__` (NKI Language Guide, Class Support).
+    A subclass with annotated fields takes them by position or name, with `@dataclass` and without: their defaults or
+    None where they are left out, then `__post_init__` (NKI Language Guide, Class Support).
     """
 
     __slots__ = ()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        ours = f"{cls.__module__}.".startswith(f"{__package__}.")
-        if not ours and "__init__" not in cls.__dict__ and _annotated(cls):
-            setattr(cls, "__init__", _set_fields)  # noqa: B010 (mypy refuses the assignment)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Set the fields of the class and its bases and each keyword argument as attributes, and run `__post_init__`.
 
-    def __init__(self, **kwargs: Any) -> None:
-        """Set each keyword argument as an attribute."""
-        for name, value in kwargs.items():
+        Raises:
+            TypeError: more positional arguments than fields, or a field twice.
+        """
+        names = tuple(dict.fromkeys(name for cls in reversed(type(self).__mro__) for name in _annotated(cls)))
+        given = dict(zip(names, args, strict=False))
+        if len(args) > len(names) or given.keys() & kwargs.keys():
+            raise TypeError(
+                f"{type(self).__name__}({', '.join(names)}) got {len(args)} positional arguments and {[*kwargs]}"
+            )
+        for name, value in ({name: getattr(type(self), name, None) for name in names} | given | kwargs).items():
             setattr(self, name, value)
+        if hasattr(self, "__post_init__"):
+            self.__post_init__()
+
+
+# The reference's signature; positional fields are the language guide's.
+_SIGNATURE = inspect.Signature(
+    [
+        inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+    ]
+)
+setattr(NKIObject.__init__, "__signature__", _SIGNATURE)  # noqa: B010 (functions have no such attribute to mypy)
 
 
 def _annotated(cls: type) -> tuple[str, ...]:
@@ -62,20 +78,6 @@ def _annotated(cls: type) -> tuple[str, ...]:
 
         return tuple(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
     return tuple(inspect.get_annotations(cls))
-
-
-def _set_fields(self: Any, *args: Any, **kwargs: Any) -> None:
-    """Set the fields of the class and its bases, and run `__post_init__`."""
-    names = tuple(dict.fromkeys(name for cls in reversed(type(self).__mro__) for name in _annotated(cls)))
-    given = dict(zip(names, args, strict=False))
-    if len(args) > len(names) or given.keys() & kwargs.keys():
-        raise TypeError(
-            f"{type(self).__name__}({', '.join(names)}) got {len(args)} positional arguments and {[*kwargs]}"
-        )
-    for name, value in ({name: getattr(type(self), name, None) for name in names} | given | kwargs).items():
-        setattr(self, name, value)
-    if hasattr(self, "__post_init__"):
-        self.__post_init__()
 
 
 class DynamicSlice:

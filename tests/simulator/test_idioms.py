@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
+from dataclasses import dataclass, field
 from enum import Enum
 
 import nki
@@ -180,7 +181,12 @@ class More(Options):
     shift: float = 1.0
 
 
-@pytest.mark.parametrize("options", [Options(1.5), Options(factor=1.5), More(1.5, Mode.SUM, 0.0), More(factor=1.5)])
+@dataclass
+class Decorated(Options):
+    sizes: list = field(default_factory=list)
+
+
+@pytest.mark.parametrize("options", [Options(1.5), Options(factor=1.5), More(1.5, Mode.SUM, 0.0), Decorated(1.5)])
 def test_configurations_need_no_dataclass(options):
     @nki.jit
     def kernel(x, config):
@@ -192,6 +198,7 @@ def test_configurations_need_no_dataclass(options):
     assert (kernel(X, options) == 3 * X).all()
     with pytest.raises(TypeError):
         Options(1, 2, 3)
+    assert Decorated(1.5).sizes == []
 
 
 def test_helpers_live_in_modules_of_their_own(tmp_path, monkeypatch):
