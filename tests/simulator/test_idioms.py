@@ -182,11 +182,13 @@ class More(Options):
 
 
 @dataclass
-class Decorated(Options):
+class Decorated(nl.NKIObject):
+    twice: float
+    mode: Mode = Mode.SUM
     sizes: list = field(default_factory=list)
 
 
-@pytest.mark.parametrize("options", [Options(1.5), Options(factor=1.5), More(1.5, Mode.SUM, 0.0), Decorated(1.5)])
+@pytest.mark.parametrize("options", [Options(1.5), Options(factor=1.5), More(1.5, Mode.SUM, 0.0), Decorated(3.0)])
 def test_configurations_need_no_dataclass(options):
     @nki.jit
     def kernel(x, config):
@@ -198,7 +200,7 @@ def test_configurations_need_no_dataclass(options):
     assert (kernel(X, options) == 3 * X).all()
     with pytest.raises(TypeError):
         Options(1, 2, 3)
-    assert Decorated(1.5).sizes == []
+    assert Decorated(3.0).sizes == []
 
 
 def test_helpers_live_in_modules_of_their_own(tmp_path, monkeypatch):
