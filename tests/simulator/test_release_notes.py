@@ -14,6 +14,7 @@ from nkilab.simulator import KernelError
 
 RNG = np.random.default_rng(33)
 A = RNG.standard_normal((128, 64)).astype(np.float32)
+FLOOR = float(np.finfo(np.float32).min)
 
 
 def stored(tile):
@@ -427,3 +428,200 @@ def test_keyword_only_arguments_have_their_defaults(simulate):
         return stored(tile)
 
     np.testing.assert_array_equal(simulate(kernel, A).outputs[0], A * 2)
+
+
+# More of 0.6.0
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8, 16])
+def test_hardware_descriptors_transpose_few_rows_of_few_columns(simulate, rows):
+    def kernel(x):
+        tile = nl.ndarray((96, 16, rows), x.dtype)
+        nisa.dma_transpose(tile, x, dge_mode=nisa.dge_mode.hwdge)
+        return stored(tile)
+
+    x = RNG.standard_normal((rows, 16, 96)).astype(np.float16)
+    run = simulate(kernel, x)
+    np.testing.assert_array_equal(run.outputs[0], x.transpose(2, 1, 0))
+    assert run.findings == ()
+
+
+def test_mx_matmuls_take_slices_of_a_shared_buffer_of_scales(simulate):
+    def kernel(x):
+        data, out = nl.load(x), []
+        scales = nl.full((32, 64), 127, nl.uint8)
+        words = nl.ndarray((32, 16), nl.float8_e4m3fn_x4)
+        for first in (0, 16):
+            part = scales[:, first : first + 16]
+            nisa.quantize_mx(words, data, part)
+            psum, tile = nl.ndarray((16, 16), nl.float32, nl.psum), nl.ndarray((16, 16), nl.float32)
+            nisa.nc_matmul_mx(psum, words, words, part, part)
+            nisa.tensor_copy(tile, psum)
+            out.append(stored(tile))
+        return out
+
+    x = RNG.integers(-3, 4, (32, 64)).astype(np.float16)
+    first, second = simulate(kernel, x, target="trn3").outputs[0]
+    np.testing.assert_array_equal(first, second)
+    lanes = x.astype(np.float64).reshape(32, 16, 4)
+    np.testing.assert_allclose(first, np.einsum("pal,pbl->ab", lanes, lanes), rtol=0.1, atol=1)
+
+
+# More of 0.5.0
+
+
+def test_reshape_keeps_the_number_of_elements(simulate):
+    simulate(lambda x: x.reshape((64, 128)) and None, A)
+    with pytest.raises(KernelError, match="reshape"):
+        simulate(lambda x: x.reshape((64, 127)), A)
+
+
+def test_rsqrt_reads_no_psum(simulate):
+    with pytest.raises(KernelError) as caught:
+        simulate(lambda x: nl.rsqrt(nl.ones((128, 64), x.dtype, nl.psum)), A)
+    assert caught.value.code == "buffer"
+
+
+@pytest.mark.parametrize("row", [2, 4])
+def test_a_transpose_by_a_register_may_skip_what_lies_outside(simulate, row):
+    def kernel(x):
+        tile, at = nl.full((64, 16), 9, nl.float16), nisa.register_alloc(row)
+        source = x.ap([[64, 16], [1, 64]], scalar_offset=at, indirect_dim=0)
+        nisa.dma_transpose(tile, source, axes=(1, 0), oob_mode=nisa.oob_mode.skip)
+        return stored(tile)
+
+    x = RNG.standard_normal((4, 16, 64)).astype(np.float16)
+    expected = x[row].T if row < 4 else np.full((64, 16), 9)
+    np.testing.assert_array_equal(simulate(kernel, x).outputs[0], expected)
+
+
+# More of 0.4.0
+
+
+def test_sends_are_of_any_number_of_partitions(simulate):
+    def kernel(x):
+        peer = 1 - nl.program_id(0)
+        tile, other = nl.load(x[0:37]), nl.ndarray((37, 64), x.dtype)
+        nisa.sendrecv(tile, other, peer, peer, 0)
+        return stored(other)
+
+    run = simulate(nki.jit(kernel)[2], A)
+    np.testing.assert_array_equal(run.outputs[0], A[:37])
+    assert run.findings == ()
+
+
+def test_dma_compute_skips_rows_only_where_it_has_row_numbers(simulate):
+    def kernel(x, indirect):
+        rows, out = nl.full((4, 1), 200, nl.int32), nl.zeros(x.shape, x.dtype, nl.shared_hbm)
+        nisa.memset(rows[0:1], 5)
+        target = out.ap([[64, 4], [1, 64]], vector_offset=rows) if indirect else out[0:4]
+        nisa.dma_compute(target, [target, nl.load(x[0:4])], nl.add, oob_mode=nisa.oob_mode.skip)
+        return out
+
+    found = simulate(kernel, A, True).outputs[0]
+    np.testing.assert_array_equal(found[5], A[0])
+    assert not np.delete(found, 5, axis=0).any()
+    with pytest.raises(KernelError, match="skip"):
+        simulate(kernel, A, False)
+
+
+@pytest.mark.parametrize("op", [nl.square, nl.relu])
+def test_operators_of_trn3_are_refused_before(simulate, op):
+    def kernel(x):
+        tile = nl.load(x)
+        nisa.tensor_scalar(tile, tile, op, 0.0)
+        return stored(tile)
+
+    expected = {nl.square: A * A, nl.relu: np.maximum(A, 0)}[op]
+    np.testing.assert_array_equal(simulate(kernel, A, target="trn3").outputs[0], expected)
+    with pytest.raises(KernelError) as caught:
+        simulate(kernel, A, target="trn2")
+    assert caught.value.code == "target"
+
+
+def test_none_is_an_argument_like_any_other(simulate):
+    kernel = nki.jit(lambda x, bias: stored(nl.load(x if bias is None else bias)))
+    for _ in range(2):
+        np.testing.assert_array_equal(kernel(A, None), A)
+    np.testing.assert_array_equal(kernel(A, -A), -A)
+
+
+# More of 0.3.0 and 0.2.0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: nisa.dma_copy(x, x, dst_rmw_op=nl.add),
+        lambda x: nisa.nc_matmul(x, x, x, psumAccumulateFlag=1),
+        lambda x: nisa.nc_matmul(x, x, x, is_moving_zero=True),
+        lambda x: nisa.register_move(nisa.register_alloc(0), imm=1),
+        lambda x: nisa.sendrecv(x, x, 0, 0, 0, use_gpsimd_dma=True),
+    ],
+)
+def test_parameters_that_were_removed_are_refused(simulate, call):
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        simulate(call, A)
+
+
+def test_range_select_honours_its_reduction_command(simulate):
+    def kernel(x):
+        tile, low, high = nl.load(x), nl.full((128, 1), 0, x.dtype), nl.full((128, 1), 32, x.dtype)
+        kept, most = nl.ndarray(x.shape, x.dtype), nl.full((128, 1), 1000.0, x.dtype)
+        given = {"bound0": low, "bound1": high, "reduce_op": nl.maximum, "reduce_res": most}
+        nisa.range_select(
+            kept,
+            tile,
+            nl.greater_equal,
+            nl.less,
+            **given,
+            reduce_cmd=nisa.reduce_cmd.reset_reduce,
+            on_false_value=FLOOR,
+        )
+        return stored(kept), stored(most)
+
+    kept, most = simulate(kernel, A).outputs[0]
+    assert (kept[:, 32:] == np.float32(FLOOR)).all()
+    np.testing.assert_array_equal(most[:, 0], A[:, :32].max(1))
+
+
+def test_operators_on_every_alu(simulate):
+    def kernel(x):
+        tile, out = nl.load(x), []
+        for op, number in ((nl.rsqrt, 0.0), (nl.abs, 0.0), (nl.power, 2.0)):
+            result = nl.ndarray(x.shape, x.dtype)
+            nisa.tensor_scalar(result, tile, op, number)
+            out.append(stored(result))
+        return out
+
+    x = np.abs(A) + 1
+    for found, expected in zip(simulate(kernel, x).outputs[0], (x**-0.5, x, x**2), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_an_activation_without_a_command_leaves_the_registers_alone(simulate):
+    def kernel(x):
+        tile, total, scratch = nl.load(x), nl.ndarray((128, 1), x.dtype), nl.ndarray(x.shape, x.dtype)
+        add = {"reduce_op": nl.add}
+        nisa.activation(scratch, nl.copy, tile, **add, reduce_cmd=nisa.reduce_cmd.reset_reduce)
+        nisa.activation(scratch, nl.copy, tile)
+        nisa.activation(scratch, nl.copy, tile, **add, reduce_cmd=nisa.reduce_cmd.reduce, reduce_res=total)
+        return stored(total)
+
+    np.testing.assert_allclose(simulate(kernel, A).outputs[0], 2 * A.sum(1, keepdims=True), rtol=1e-4, atol=1e-4)
+
+
+def test_shared_and_private_hbm_are_reshaped_freely(simulate):
+    def kernel(x):
+        for region in (nl.shared_hbm, nl.private_hbm):
+            own = nl.ndarray((1024, 8), x.dtype, region)
+            nisa.dma_copy(own.reshape((128, 64)), x)
+        return stored(nl.load(own.reshape((128, 64))))
+
+    np.testing.assert_array_equal(simulate(kernel, A).outputs[0], A)
+
+
+def test_calls_of_one_kernel_with_other_shapes_do_not_know_each_other():
+    kernel = nki.jit(lambda x: stored(nl.load(x)))
+    for rows in (4, 128, 1):
+        assert kernel(A[:rows]).shape == (rows, 64)
