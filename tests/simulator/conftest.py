@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
 import pytest
 
 from nkilab.simulator import Execution, Sim, execute
@@ -29,3 +30,10 @@ def line_of():
         return first + next(i for i, line in enumerate(lines) if line.rstrip().endswith(f"# {mark}"))
 
     return find
+
+
+@pytest.fixture
+def arrays():
+    """An array of (8, 16) for each of four ranks."""
+    rng = np.random.default_rng(11)
+    return [rng.standard_normal((8, 16), dtype=np.float32) for _ in range(4)]
