@@ -119,6 +119,15 @@ class NkiTensor(DeviceValue, NKIObject):
         name = f" {self.name!r}" if self.name else ""
         return f"<NkiTensor{name} {self.buffer.value} {self.dtype}{list(self.shape)}>"
 
+    def __str__(self) -> str:
+        """What `print(tensor)` shows: the description, and where values are computed the values at this point."""
+        from .context import running
+
+        context = running()
+        if context is None or not context.values or self.storage is None or self.indirection is not None:
+            return repr(self)
+        return f"{self!r}\n{self.storage.array(self.layout, self.byte)}"
+
     __iter__ = None  # loops run over sizes: for i in range(tensor.shape[0])
     __array_ufunc__ = None
 

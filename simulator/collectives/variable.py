@@ -82,10 +82,8 @@ def all_to_all_v(
         DeadlockError: a rank never calls it.
     """
     __tracebackhide__ = True
-    transfer = _transfer(
-        "all_to_all_v", srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority
-    )
-    return _exchanged(transfer, "all_to_all_v", name, reads=True)
+    given = (srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority)
+    return _exchanged(_transfer("all_to_all_v", *given), "all_to_all_v", name, reads=True)
 
 
 def all_gather_v(
@@ -108,10 +106,8 @@ def all_gather_v(
         DeadlockError: a rank never calls it.
     """
     __tracebackhide__ = True
-    transfer = _transfer(
-        "all_gather_v", srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority
-    )
-    return _exchanged(transfer, "all_gather_v", name, reads=True)
+    given = (srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority)
+    return _exchanged(_transfer("all_gather_v", *given), "all_gather_v", name, reads=True)
 
 
 @added("nki.collectives.all_to_all_v_prepare")
@@ -131,10 +127,8 @@ def all_to_all_v_prepare(
         KernelError: as `all_to_all_v`, or another prepare waits for its trigger.
     """
     __tracebackhide__ = True
-    transfer = _transfer(
-        "all_to_all_v", srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority
-    )
-    return _prepare(transfer, name)
+    given = (srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority)
+    return _prepare(_transfer("all_to_all_v", *given), name)
 
 
 @added("nki.collectives.all_gather_v_prepare")
@@ -154,10 +148,8 @@ def all_gather_v_prepare(
         KernelError: as `all_gather_v`, or another prepare waits for its trigger.
     """
     __tracebackhide__ = True
-    transfer = _transfer(
-        "all_gather_v", srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority
-    )
-    return _prepare(transfer, name)
+    given = (srcs, dsts, replica_group, metadata_tensor, recv_counts_known, has_rdispls, priority)
+    return _prepare(_transfer("all_gather_v", *given), name)
 
 
 @added("nki.collectives.all_to_all_v_trigger")

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from ..context import current, running
 from ..deprecated import deprecated
 from ..errors import KernelError
@@ -145,5 +143,4 @@ def device_print(print_prefix: str, tensor: NkiTensor) -> None:
 
     context = running()
     if context is not None and context.values:
-        array = np.asarray(tensor.storage.array(tensor.layout, tensor.byte))
-        sys.stdout.write(f"{print_prefix} {tensor!r}\n{array}\n")
+        sys.stdout.write(f"{print_prefix} {tensor}\n")

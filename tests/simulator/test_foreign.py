@@ -269,6 +269,7 @@ def test_prints_show_tensors_and_registers(simulate, capsys):
     def kernel(x):
         tile = loaded(x)
         print(tile, tile[0:4, nl.ds(0, 2)].shape, nisa.register_alloc(3), nl.float32)  # noqa: T201
+        print("column", tile[0:2, 5:6])  # noqa: T201
         nl.device_print("half", tile[0:2, 0:2])
 
     simulate(kernel, X)
@@ -276,6 +277,7 @@ def test_prints_show_tensors_and_registers(simulate, capsys):
     assert "sbuf float32[64, 32]" in out
     assert "half" in out
     assert f"{X[0, 0]:.4f}"[:5] in out
+    assert str(X[0:2, 5:6]) in out
 
 
 def test_the_debugger_stops_in_the_kernel(simulate, monkeypatch, capsys):
