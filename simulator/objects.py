@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from numbers import Number
@@ -74,8 +75,7 @@ setattr(NKIObject.__init__, "__signature__", _SIGNATURE)  # noqa: B010 (function
 def _annotated(cls: type) -> tuple[str, ...]:
     """Names of the annotations of a class itself."""
     if sys.version_info >= (3, 14):
-        import annotationlib
-
+        annotationlib = importlib.import_module("annotationlib")  # of 3.14 on
         return tuple(annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF))
     return tuple(inspect.get_annotations(cls))
 

@@ -91,22 +91,10 @@ def sim(
     if open_ and page:
         show(page)
     failed = bool(run.findings) or (comparison is not None and not comparison.passed)
-    return Result(
-        data={
-            **run_data(run),
-            "comparison": comparison,
-            **({"ladder": steps} if steps else {}),
-            "saved": folder,
-            "report": page,
-        },
-        text=(
-            *run_text(run, comparison),
-            *_ladder_text(steps),
-            f"saved: {folder}",
-            *([f"report: {page}"] if page else []),
-        ),
-        failed=failed,
-    )
+    more = {"comparison": comparison, **({"ladder": steps} if steps else {}), "saved": folder, "report": page}
+    places = (f"saved: {folder}", *([f"report: {page}"] if page else []))
+    text = (*run_text(run, comparison), *_ladder_text(steps), *places)
+    return Result(data={**run_data(run), **more}, text=text, failed=failed)
 
 
 def check(
