@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .check import GENERATIONS, Check
 from .layout import PSUM
 from .tensor import NkiTensor
@@ -128,7 +130,7 @@ def unary_operand(option: str, operand: str) -> Rule:
             return
         if op.arity == 2 and given is None:
             check.fail("argument", f"{option}=nl.{name} without {operand}", rule="a binary operator needs its operand")
-        if op.arity == 1 and given is not None and (isinstance(given, NkiTensor) or given != 0):
+        if op.arity == 1 and given is not None and not (isinstance(given, int | float | np.generic) and given == 0):
             check.fail(
                 "argument",
                 f"{option}=nl.{name} with {operand}={given!r}",

@@ -117,6 +117,17 @@ def _shuffle_rules(check: Check) -> None:
     if len(mask) != gather.QUADRANT or any(m != gather.UNMODIFIED and not 0 <= m < gather.QUADRANT for m in mask):
         check.fail("argument", f"shuffle_mask={list(mask)}", rule="32 entries of 0 to 31, or 255 to leave a partition")
     tiles = [(name, check[name].layout) for name in ("src", "dst")]
+    for partition in range(check["dst"].layout.partitions):
+        entry = mask[partition % gather.QUADRANT]
+        source = partition - partition % gather.QUADRANT + entry
+        if entry != gather.UNMODIFIED and source >= check["src"].layout.partitions:
+            check.fail(
+                "bounds",
+                f"partition {partition} of dst copies partition {source} of src, which has "
+                f"{check['src'].layout.partitions}",
+                rule="every partition of dst copies one that src has, in the same quadrant of 32",
+                fix="use 255 in the mask for partitions that stay, or a larger src",
+            )
     active = -(-max(tile.partitions for _, tile in tiles) // gather.QUADRANT) * gather.QUADRANT
     starts = {32: (0, 32, 64, 96), 64: (0, 64)}.get(active, (0,))
     for name, tile in tiles:

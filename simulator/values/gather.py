@@ -70,12 +70,12 @@ def nc_stream_shuffle(src: Array, dst: Array, shuffle_mask: Sequence[int]) -> Ar
         shuffle_mask: 32 source partitions; 255 leaves the output partition as it is.
 
     Returns:
-        Shape and dtype of `dst`. Output partitions whose source lies beyond `src` stay as they are.
+        Shape and dtype of `dst`.
     """
     output = np.arange(dst.shape[0])
     entry = np.asarray(shuffle_mask, np.intp)[output % QUADRANT]
     source = output - output % QUADRANT + entry
-    moved = (entry != UNMODIFIED) & (source < src.shape[0])
+    moved = entry != UNMODIFIED
     result = free_flat(dst).copy()
     result[moved] = free_flat(src)[source[moved]]
     return result.reshape(dst.shape)

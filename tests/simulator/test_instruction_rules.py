@@ -96,6 +96,10 @@ RULES = {
         lambda: nisa.nc_stream_shuffle(at(64, 40), at(0, 64), list(range(32))),
         lambda: nisa.nc_stream_shuffle(at(32, 32), at(0, 64), list(range(32))),
     ),
+    "a shuffle copies partitions that src has": (
+        lambda: nisa.nc_stream_shuffle(at(0, 32), at(0, 1), [0] * 32),
+        lambda: nisa.nc_stream_shuffle(at(0, 32), at(0, 1), [*[0] * 31, 1]),
+    ),
     "an operator of activate2 that is bypassed is not reversed": (
         lambda: activate2(2.0, None, nl.multiply, nl.bypass, reverse0=True),
         lambda: activate2(2.0, 0.0, nl.multiply, nl.bypass, reverse1=True),
