@@ -189,7 +189,7 @@ def _flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Source]:
     return flat
 
 
-_POSITIVE = (
+_POSITIVE: tuple[str, ...] = (
     "clock_ghz",
     "hbm.gbps",
     "link_gbps",
@@ -198,8 +198,6 @@ _POSITIVE = (
     "cold_factor",
     "partition_bytes",
     "bank_bytes",
-)
-_POSITIVE += (
     "partitions",
     "banks",
     "dma.engines",
