@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -74,13 +75,21 @@ class Hardware:
         A changed number is of class guessed and its source says what it was.
 
         Raises:
-            UsageError: an unknown key (with the nearest known one) or a value of another type.
+            UsageError: an unknown key (with the nearest known one), a value of another type or below zero, or zero for what
+                divides.
         """
         sources = dict(self.sources)
         for key, value in changes.items():
             old = self.source(key)
             sources[key] = Source(
                 _checked(key, value, old.value), "guessed", f"set by the user, was {old.value}: {old.source}"
+            )
+        sizes, times = (sources[key].value for key in ("dma.element_bytes", "dma.element_ns"))
+        if len(sizes) != len(times):
+            raise UsageError(
+                f"dma.element_bytes has {len(sizes)} numbers and dma.element_ns {len(times)}",
+                rule="a time for each size",
+                fix="change both",
             )
         return _build(self.name, self.generation, sources)
 
@@ -173,9 +182,44 @@ def _flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Source]:
             flat |= _flatten(item, f"{key}.")
         elif set(item) != {"value", "class", "source"} or item["class"] not in CLASSES or not item["source"]:
             raise ValueError(f"{key} needs value, class (one of {', '.join(CLASSES)}) and source")
+        elif rule := _broken(key, _frozen(item["value"])):
+            raise ValueError(f"{key} is {item['value']!r}, not {rule}")
         else:
             flat[key] = Source(_frozen(item["value"]), item["class"], item["source"])
     return flat
+
+
+_POSITIVE: tuple[str, ...] = (
+    "clock_ghz",
+    "hbm.gbps",
+    "link_gbps",
+    "engine_gbps",
+    "window_ns",
+    "cold_factor",
+    "partition_bytes",
+    "bank_bytes",
+    "partitions",
+    "banks",
+    "dma.engines",
+    "partitions_per_engine",
+    "hbm.cores",
+    "hbm.bytes",
+    "ring",
+    "piece_bytes",
+)
+
+
+def _broken(key: str, value: Any) -> str:
+    """The rule that a value of the table breaks, or nothing: no number is negative, and what divides is not zero."""
+    flat = [value]
+    while any(isinstance(item, tuple) for item in flat):
+        flat = [part for item in flat for part in (item if isinstance(item, tuple) else (item,))]
+    numbers = [item for item in flat if isinstance(item, int | float)]
+    if any(math.isnan(number) or number < 0 for number in numbers):
+        return "a number from zero on"
+    if key.endswith(_POSITIVE) and 0 in numbers:
+        return "a number above zero"
+    return ""
 
 
 def _frozen(value: Any) -> Any:
@@ -221,12 +265,23 @@ def _checked(key: str, value: Any, old: Any) -> Any:
     """A user's value for `key`, of the type of the one it replaces."""
     value = _frozen(value)
     if isinstance(old, float) and type(value) is int:
-        return float(value)
+        value = float(value)
     if type(value) is not type(old):
-        raise UsageError(
-            f"{key} cannot be {value!r}", values=f"now {old!r}", rule=f"a value of type {type(old).__name__}"
-        )
+        raise UsageError(f"{key} cannot be {value!r}", values=f"now {old!r}", rule=f"a value of type {_kind(old)}")
+    if isinstance(value, tuple) and len(old) and not isinstance(old[0], tuple):
+        value = tuple(float(item) if isinstance(old[0], float) and type(item) is int else item for item in value)
+        if not value or any(type(item) is not type(old[0]) for item in value):
+            raise UsageError(f"{key} cannot be {value!r}", values=f"now {old!r}", rule=f"a value of type {_kind(old)}")
+    if rule := _broken(key, value):
+        raise UsageError(f"{key} cannot be {value!r}", values=f"now {old!r}", rule=rule)
     return value
+
+
+def _kind(old: Any) -> str:
+    """The type of a number of the table, as a user writes it."""
+    if not isinstance(old, tuple):
+        return type(old).__name__
+    return f"list of {_kind(old[0])}, such as [{old[0]}, …]" if old else "list"
 
 
 def _unknown(key: str, known: Any, what: str = "number in the hardware table") -> UsageError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from nkilab.join import collectives, instructions, memory, movement, source, throttle
+from nkilab.join import activity, collectives, instructions, memory, movement, source, throttle
 from nkilab.join.columns import Joinable
 from nkilab.join.ranks import of_rank
 
@@ -24,14 +24,18 @@ def tables(joined: Joinable, facts: Mapping[str, Any], findings: tuple[Any, ...]
     """
     metadata = pl.DataFrame({"key": list(facts), "value": [str(value) for value in facts.values()]})
     sometimes = {"CcOp": collectives.table(joined), "Throttle": throttle.table(joined)}
+    rows, moved = instructions.table(joined), movement.tables(joined)
     return {
         **{name: table for name, table in sometimes.items() if table is not None},
-        "Instruction": instructions.table(joined),
-        **movement.tables(joined),
+        "Instruction": rows,
+        **moved,
+        **activity.tables(rows, moved["DmaPacketAggregated"], moved["DmaPacket"]),
         "SbufUsage": memory.usage(joined, space=1),
         "PsumUsage": memory.usage(joined, space=2),
         "SbufAllocation": memory.allocations(joined),
         "TensorInfo": memory.tensors(joined),
+        "HbmUsageSummaryByType": memory.hbm(joined),
+        "ExecutionInfo": activity.execution(joined.timing.body_ns),
         "KernelStackFrames": source.stack_frames(joined),
         "KernelIterationVariables": source.iteration_variables(joined),
         "Source": source.files(joined.names["file"]),

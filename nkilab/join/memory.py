@@ -59,3 +59,20 @@ def tensors(joined: Joinable) -> pl.DataFrame:
         load_to_sbuf_dma_count=pl.col("count").cast(pl.Int64).fill_null(0),
         load_to_sbuf_repeat_factor=pl.col("loaded").fill_null(0) / size,
     )
+
+
+_USAGE = {"input": "Tensors", "output": "Tensors", "constant": "Weights", "internal": "Scratchpad"}
+
+
+def hbm(joined: Joinable) -> pl.DataFrame:
+    """HbmUsageSummaryByType: bytes of a kernel's HBM tensors by kind, under the vendor's names for device memory."""
+    kinds = pl.Series(list(joined.names["kind"]), dtype=pl.String)
+    rows = joined.tensors().filter(pl.col("space") == HBM)
+    rows = rows.with_columns(usage_type=kinds.gather(rows["kind"].cast(pl.Int64)).replace_strict(_USAGE))
+    found = rows.group_by("rank", "core", "usage_type", maintain_order=True).agg(pl.col("bytes").sum())
+    return found.select(
+        neuron_device_idx=pl.col("rank").cast(pl.Int64),
+        neuroncore_idx=pl.col("core").cast(pl.Int64),
+        usage_type="usage_type",
+        usage_bytes=pl.col("bytes").cast(pl.Int64),
+    )

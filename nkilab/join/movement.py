@@ -28,7 +28,10 @@ def _pieces(joined: Joinable) -> pl.DataFrame:
         queue_type=named(columns["queue_type"], joined.timing.names["queue_type"]),
         queue_name=named(columns["queue"], joined.timing.names["queue"]),
     )
-    return rows.with_columns(transfer=pl.col("issue").rank("dense").cast(pl.Int64) - 1)
+    core = pl.Series(joined.trace["instructions"]["core"]).cast(pl.Int64)
+    return rows.with_columns(
+        transfer=pl.col("issue").rank("dense").cast(pl.Int64) - 1, core=core.gather(rows["trace_row"])
+    )
 
 
 def _transfers(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
@@ -96,6 +99,7 @@ def _packets(pieces: pl.DataFrame) -> pl.DataFrame:
         start_ts="start",
         end_ts="end",
         duration_ns=duration,
+        pcore_idx="core",
         packet_aggregation_id="transfer",
         engine_idx=pl.col("engine").cast(pl.Int64),
         queue_idx=pl.col("queue").cast(pl.Int64),

@@ -74,6 +74,26 @@ def test_replace_refuses_another_type() -> None:
         load("trn2").replace(**{"hbm.gbps": "fast"})
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("hbm.gbps", -5, "from zero on"),
+        ("hbm.gbps", 0, "above zero"),
+        ("handover.wait_ns", float("nan"), "from zero on"),
+        ("dma.element_ns", [1.0, -2.0, 3.0, 4.0, 5.0], "from zero on"),
+        ("dma.element_ns", ["a"], "list of float"),
+        ("dma.element_ns", [1.0, 2.0], "a time for each size"),
+    ],
+)
+def test_replace_refuses_what_no_machine_can_have(key: str, value: object, rule: str) -> None:
+    with pytest.raises(UsageError, match=rule):
+        load("trn2").replace(**{key: value})
+
+
+def test_a_machine_without_a_cost_is_one() -> None:
+    assert load("trn2").replace(**{"handover.wait_ns": 0}).handover.wait_ns == 0.0
+
+
 def test_hash_names_the_numbers() -> None:
     hw = load("trn2")
     assert hw.hash() == load("gen3").hash()
