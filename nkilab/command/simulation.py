@@ -90,7 +90,11 @@ def sim(
     page = _page(run, folder, force=force, wanted=report or open_)
     if open_ and page:
         show(page)
-    failed = bool(run.findings) or (comparison is not None and not comparison.passed)
+    return _answered(run, comparison, steps, folder, page)
+
+
+def _answered(run: Run, comparison: Comparison | None, steps: Ladder | None, folder: Path, page: Path | None) -> Result:
+    """The outcome of `sim`."""
     return Result(
         data={
             **run_data(run),
@@ -105,7 +109,7 @@ def sim(
             f"saved: {folder}",
             *([f"report: {page}"] if page else []),
         ),
-        failed=failed,
+        failed=bool(run.findings) or (comparison is not None and not comparison.passed),
     )
 
 
