@@ -28,6 +28,8 @@ SECONDS, BYTES_PER_SECOND = 2, 1 << 22
 EXTRA_BYTES, EXTRA_PER_BYTE = 1 << 29, parquet.UNPACKED_PER_BYTE
 PATIENCE = 30
 _CRASHED = "its pages cannot be decoded"
+_READY = b'"ready"\n'
+_SURROUNDINGS = {"POLARS_MAX_THREADS": "4", "RUST_BACKTRACE": "0"}
 
 
 class Trial:
@@ -66,7 +68,9 @@ class Trial:
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         """A new process; None where this machine lets none be started."""
-        surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RUST_BACKTRACE": "0"}
+        if not sys.executable or getattr(sys, "frozen", False):  # an application that is not Python itself
+            return None
+        surroundings = os.environ | _SURROUNDINGS | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(WORKER)],
@@ -74,7 +78,10 @@ class Trial:
             )  # fmt: skip
         except OSError:
             return None
-        return self._process
+        if self._process.stdout and self._process.stdout.readline() == _READY:
+            return self._process
+        self.close()
+        return None
 
     def _answer(self, process: subprocess.Popen[bytes], question: str, patience: float) -> str:
         """The answer to one question; a process that does not give one has crashed, or is ended after `patience` seconds."""

@@ -1,11 +1,13 @@
 """The other side of `trial`: a program of its own that decodes Parquet files and says what became of it.
 
-One JSON object per line on standard input ({"path", "columns", "seconds", "bytes"}), one JSON text per line on standard
-output: "" where every page could be decoded, else what the decoder said. It imports polars and nothing of nkilab.
+It says "ready", then for each JSON object on a line of standard input ({"path", "columns", "seconds", "bytes"}) one JSON
+text on a line of standard output: "" where every page could be decoded, else what the decoder said. It imports polars and
+nothing of nkilab.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -50,13 +52,27 @@ def decode(path: str, columns: list[str] | None) -> str:
     return ""
 
 
+def warmed() -> str:
+    """Decode a file of our own, so that the decoder's threads are there before memory is limited."""
+    file = io.BytesIO()
+    pl.DataFrame({"a": [1]}).write_parquet(file)
+    file.seek(0)
+    return "" if pl.scan_parquet(file).collect().height == 1 else "no decoder"
+
+
+def say(text: str) -> None:
+    """One answer."""
+    sys.stdout.write(json.dumps(text) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     """Answer until the input ends."""
+    say(warmed() or "ready")
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)
         limit(asked["seconds"], asked["bytes"])
-        sys.stdout.write(json.dumps(decode(asked["path"], asked["columns"])) + "\n")
-        sys.stdout.flush()
+        say(decode(asked["path"], asked["columns"]))
 
 
 if __name__ == "__main__":

@@ -22,14 +22,18 @@ from . import device_json, explorer
 
 TOOLS = ("neuron-explorer", "neuron-profile")
 TIMEOUT_S = 1800.0
-_SAME = ("pcore_idx", "engine", "pc", "ns")
+_SAME = {
+    "Instruction": ("pcore_idx", "engine", "pc", "ns"),
+    "DmaPacket": ("engine_idx", "queue_idx", "transfer_bytes", "crc", "ns"),
+}
 _OURS_ALONE = ("id", "start_ts", "end_ts", "duration_ns")
 
 
 def filled(profile: Profile, timeout_s: float = TIMEOUT_S) -> Profile:
-    """`profile` with the tables and the instructions' columns that it lacks, as the vendor's tool has them.
+    """`profile` with the tables and the columns of instructions and packets that it lacks, as the vendor's tool has them.
 
-    What nkilab decoded itself stays; instructions are matched by core, engine, pc and start in whole nanoseconds.
+    What nkilab decoded itself stays; instructions are matched by core, engine, pc and start in whole nanoseconds, packets
+    by engine, queue, bytes, checksum and start.
 
     Args:
         profile: read from an NTFF whose NEFF was found.
@@ -95,21 +99,22 @@ def _merged(ours: Profile, theirs: Profile, tool: str) -> Profile:
         name: theirs.table(name) for name in theirs.names if name in TABLES and theirs.has(name) and not ours.has(name)
     }
     added = list(tables)
-    if ours.has("Instruction") and theirs.has("Instruction"):
-        tables["Instruction"], columns = _with_columns(ours.table("Instruction"), theirs.table("Instruction"))
+    for name in (name for name in _SAME if ours.has(name) and theirs.has(name)):
+        tables[name], columns = _with_columns(name, ours.table(name), theirs.table(name))
         added += columns
     version = f" {theirs.origin.producer}" if theirs.origin.producer else ""
     said = f"filled in by {tool}{version}: {', '.join(added)}" if added else f"{tool}{version} had nothing to add"
     return ours.with_tables(tables, notes=(said,))
 
 
-def _with_columns(ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """Our instructions with the values that only the tool has, and the columns that gained any."""
-    wanted = [c.name for c in TABLES["Instruction"].columns if c.name not in (*_SAME, *_OURS_ALONE)]
-    lacking = [name for name in wanted if ours[name].null_count() > theirs[name].null_count()]
-    floor = pl.col("start_ts").floor().cast(pl.Int64).alias("ns")
-    other = theirs.with_columns(floor).select(*_SAME, *lacking).unique(_SAME, keep="none")
-    both = ours.with_columns(floor).join(other, on=_SAME, how="left", suffix="_theirs", maintain_order="left")
-    merged = both.with_columns(pl.coalesce(name, f"{name}_theirs").alias(name) for name in lacking)
-    gained = [f"Instruction.{name}" for name in lacking if merged[name].null_count() < ours[name].null_count()]
+def _with_columns(name: str, ours: pl.DataFrame, theirs: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Our rows of a table with the values that only the tool has, and the columns that gained any."""
+    same = _SAME[name]
+    wanted = [c.name for c in TABLES[name].columns if c.name not in (*same, *_OURS_ALONE)]
+    lacking = [column for column in wanted if ours[column].null_count() > theirs[column].null_count()]
+    floor = pl.col("start_ts").round(3).floor().cast(pl.Int64).alias("ns")
+    other = theirs.with_columns(floor).select(*same, *lacking).unique(same, keep="none")
+    both = ours.with_columns(floor).join(other, on=same, how="left", suffix="_theirs", maintain_order="left")
+    merged = both.with_columns(pl.coalesce(column, f"{column}_theirs").alias(column) for column in lacking)
+    gained = [f"{name}.{column}" for column in lacking if merged[column].null_count() < ours[column].null_count()]
     return merged.select(ours.columns), gained

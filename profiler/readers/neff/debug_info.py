@@ -1,7 +1,7 @@
 """The .dbg members of a NEFF: which BIR instruction each compiled instruction came from, and from which source line.
 
 `debug_info_asm_<engine>.dbg`: its i-th entry belongs to compiler pc i and lists BIR ids.
-`debug_info_backend_<engine>.dbg`: BIR id, name, dependencies, and with NEURON_FRAMEWORK_DEBUG=1 the kernel's file, line
+`debug_info_backend_<engine>.dbg`: BIR id, name, ids of the form before it (penguin), dependencies, and with NEURON_FRAMEWORK_DEBUG=1 the kernel's file, line
 and name. Field numbers were found in real files; there is no public schema.
 """
 
@@ -20,6 +20,7 @@ DEPENDENCE = {1: "ORDERED", 2: "ANTI_DEPENDENCE", 3: "OUTPUT_DEPENDENCE", 4: "FL
 BIR_SCHEMA: dict[str, type[pl.DataType]] = {
     "raw_bir_id": pl.Int64,
     "bir_instruction_name": pl.String,
+    "raw_penguin_id": pl.Int64,
     "file": pl.String,
     "line": pl.Int64,
     "function": pl.String,
@@ -57,7 +58,9 @@ def engine_debug(asm: Source | None, backend: Source | None) -> EngineDebug:
     ids = rows.ints(1)
     start, end = rows.spans(2)
     frame = pl.DataFrame({"raw_bir_id": ids, "bir_instruction_name": _texts(backend, start, end)})
-    frame = frame.with_columns(*_sources(top, rows)).unique("raw_bir_id", keep="first", maintain_order=True)
+    frame = frame.with_columns(_parents(rows), *_sources(top, rows)).unique(
+        "raw_bir_id", keep="first", maintain_order=True
+    )
     return EngineDebug(
         bir, frame.select(pl.col(name).cast(dtype) for name, dtype in BIR_SCHEMA.items()), _dependences(rows, ids)
     )
@@ -70,6 +73,15 @@ def _bir_ids(top: Message) -> Ints:
     out = np.full(rows.count, -1, np.int64)
     out[owner] = value
     return out
+
+
+def _parents(rows: Columns) -> pl.Series:
+    """The one penguin id of each BIR instruction, null where it has none or several."""
+    owner, parent = rows.packed(3)
+    alone = np.bincount(owner, minlength=rows.count)[owner] == 1
+    out = np.full(rows.count, -1, np.int64)
+    out[owner[alone]] = parent[alone]
+    return pl.Series("raw_penguin_id", out).replace(-1, None)
 
 
 def _texts(source: Source, start: Ints, end: Ints) -> list[str]:

@@ -103,7 +103,10 @@ def _with_names(rows: pl.DataFrame, neff: Neff | None, core: str, engine: int) -
     number = core.removeprefix("sg")
     prefix = f"sg{int(number):04d}:" if number.isdecimal() and len(number) < 5 else f"{core}:"
     named = rows.join(known, on="raw_bir_id", how="left", maintain_order="left")
-    return named.with_columns(bir_id=prefix + pl.col("raw_bir_id").cast(pl.String))
+    return named.with_columns(
+        bir_id=prefix + pl.col("raw_bir_id").cast(pl.String),
+        penguin_id=prefix + pl.col("raw_penguin_id").cast(pl.String),
+    )
 
 
 COLUMNS = (
@@ -113,6 +116,7 @@ COLUMNS = (
     *OPERANDS,
     *BIR_SCHEMA,
     "bir_id",
+    "penguin_id",
     "stack_frame_id",
     "iteration_variable_id",
     "nki_source_location",

@@ -64,8 +64,9 @@ def test_a_page_on_which_the_decoder_panics_is_our_error_alone(table: Path, capf
 def test_where_no_process_can_be_started_the_frame_is_still_checked(
     table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial.sys, "executable", str(table.parent / "no python"))
-    assert trial.Trial().ask(table) == ""
+    for executable in (str(table.parent / "no python"), "", "/bin/false"):
+        monkeypatch.setattr(trial.sys, "executable", executable)
+        assert trial.Trial().ask(table) == ""
 
 
 @pytest.mark.parametrize(

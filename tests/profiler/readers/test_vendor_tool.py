@@ -86,6 +86,20 @@ def test_the_json_of_the_tool_fills_what_is_not_decoded(ntff: Path, tools: Path)
     )
 
 
+def test_a_real_json_fills_packets_and_leaves_what_was_decoded(tools: Path, shared_profiles: Path) -> None:
+    folder = shared_profiles / "trn2-attention" / "fused_bf16_s512"
+    path = next(folder.glob("*.ntff"))
+    (tools / "json").write_bytes((folder / "profile.json").read_bytes())
+    before, filled = read(path), read(path, with_vendor_tool=True)
+    packets = filled.table("DmaPacket")
+    assert packets["duplicate"].null_count() < before.table("DmaPacket")["duplicate"].null_count() / 10
+    for name in ("Instruction", "DmaPacket", "SemaphoreUpdate", "Flow"):
+        kept = [c for c, column in before.table(name).to_dict().items() if column.null_count() < len(column)]
+        whole = [c for c in kept if before.table(name)[c].null_count() == 0]
+        assert filled.table(name).select(whole).equals(before.table(name).select(whole)), name
+    assert any("DmaPacket.duplicate" in note and "PendingDma" in note for note in filled.notes)
+
+
 def test_a_tool_without_json_gives_parquet(ntff: Path, tools: Path) -> None:
     before = read(ntff)
     (tools / "parquet").mkdir()

@@ -75,13 +75,14 @@ def test_instructions_where_when_and_what(run: tuple[str, Profile, Tables]) -> N
 
 def test_instructions_names_of_the_compiler(run: tuple[str, Profile, Tables]) -> None:
     name, profile, tables = run
-    columns = ("pcore_idx", "engine", "start_ts", "pc", "bir_id", "bir_instruction_name", "raw_bir_id")
+    numbers = ("raw_bir_id", "raw_penguin_id")
+    columns = ("pcore_idx", "engine", "start_ts", "pc", "bir_id", "bir_instruction_name", "penguin_id", *numbers)
     ours = (
         instructions(name, profile)
         .select(columns)
-        .with_columns(pl.col(pl.String).fill_null(""), pl.col("raw_bir_id").fill_null(0))
+        .with_columns(pl.col(pl.String).fill_null(""), pl.col(numbers).fill_null(0))
     )
-    keys = ("subgroup", "timestamp", "pc", "bir_id", "bir_instruction_name", "raw_bir_id")
+    keys = ("subgroup", "timestamp", "pc", "bir_id", "bir_instruction_name", "penguin_id", *numbers)
     same(ours.iter_rows(), ((core(row), *(row[key] for key in keys)) for row in tables["instruction"]))
 
 
