@@ -62,6 +62,7 @@ def jupyter(chromium: Any, url: str, folder: Path, scheme: str) -> None:
     page = chromium.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(f"{url}/lab/workspaces/{scheme}/tree/timeline.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=120_000)
     if scheme == "dark":
         page.get_by_text("Settings", exact=True).first.click()
         page.get_by_text("Theme", exact=True).first.hover()
