@@ -62,7 +62,8 @@ def jupyter(chromium: Any, url: str, folder: Path, scheme: str) -> None:
     page = chromium.new_page(viewport={"width": 1440, "height": 1000})
     page.goto(f"{url}/lab/workspaces/{scheme}/tree/timeline.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=120_000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=120_000)
+    _kernel_ready(url)
+    page.wait_for_timeout(2000)  # the page connects to the kernel
     if scheme == "dark":
         page.get_by_text("Settings", exact=True).first.click()
         page.get_by_text("Theme", exact=True).first.hover()
@@ -106,10 +107,20 @@ def _answering(url: str) -> None:
     raise TimeoutError(f"{url} does not answer")
 
 
+def _kernel_ready(url: str) -> None:
+    """Wait until the notebook's kernel runs; before, JupyterLab would ask which kernel to take."""
+    for _ in range(120):
+        with urllib.request.urlopen(f"{url}/api/sessions") as answer:
+            if any(session["kernel"]["execution_state"] == "idle" for session in json.load(answer)):
+                return
+        time.sleep(1)
+    raise TimeoutError("no kernel runs")
+
+
 def notebook(path: Path) -> None:
     """A notebook of `CELLS`."""
     cells = [{"cell_type": "code", "id": f"cell-{n}", "metadata": {}, "execution_count": None, "outputs": [], "source": text} for n, text in enumerate(CELLS)]  # fmt: skip
-    spec = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    spec = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
     path.write_text(json.dumps({"cells": cells, "metadata": spec, "nbformat": 4, "nbformat_minor": 5}))
 
 
