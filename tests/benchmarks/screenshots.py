@@ -68,7 +68,7 @@ def jupyter(chromium: Any, url: str, folder: Path, scheme: str) -> None:
         page.get_by_text("Settings", exact=True).first.click()
         page.get_by_text("Theme", exact=True).first.hover()
         page.get_by_text("JupyterLab Dark", exact=True).first.click()
-        page.wait_for_selector("body[data-jp-theme-light='false']", timeout=60_000)
+        page.wait_for_selector("body[data-jp-theme-light='false']", state="attached", timeout=60_000)
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).first.click()
     page.wait_for_selector(".nkt canvas", timeout=120_000)
