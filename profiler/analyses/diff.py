@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -69,11 +70,8 @@ class Diff(Answer):
         best = "line" if "line" in self.rows["by"] else "engine"
         moved = self.rows.filter(pl.col("by") == best, pl.col("delta_ns").abs() > 0).head(3)
         parts = [f"{key} {delta / 1e3:+,.2f} us" for key, delta in moved.select("key", "delta_ns").rows()]
-        where = (
-            self.losses.with_columns(size=pl.col("delta_ns").abs())
-            .filter(pl.col("size") > 0)
-            .sort("size", descending=True)
-        )
+        size = pl.col("delta_ns").abs()
+        where = self.losses.filter(size > 0.01 * abs(change)).sort(size, descending=True)
         lost = [
             f"{loss} {delta / 1e3:+,.2f} us" for loss, delta in where.head(3).select("loss", "delta_ns").iter_rows()
         ]
@@ -130,8 +128,12 @@ class Diff(Answer):
             return self.a_total_ns / 1e3, self.b_total_ns / 1e3
         found = self.metrics.filter(metric=name)
         if found.is_empty():
+            known = ("total_us", *self.metrics["metric"])
+            near = difflib.get_close_matches(name, known, n=1)
             raise UsageError(
-                f"fail-if: not both runs have {name!r}", values=", ".join(("total_us", *self.metrics["metric"]))
+                f"fail-if: not both runs have {name!r}",
+                values=", ".join(known),
+                fix=f"did you mean {near[0]!r}?" if near else "",
             )
         return float(found["a"][0]), float(found["b"][0])
 

@@ -92,7 +92,9 @@ class Hierarchy(Answer):
             customdata=["run", *rows["level"].to_list()], texttemplate="%{label}<br>%{value:,.4g} us · %{percentRoot:.0%}",
             hovertemplate="%{customdata} %{label}<br>%{value:,.4g} us · %{percentRoot:.1%} of all · %{percentParent:.1%} of its parent<extra></extra>",
         )  # fmt: skip
-        return styled(go.Figure(icicle), "Instruction time, us (click to go down)", height=560)
+        drawn = styled(go.Figure(icicle), "Instruction time, us (click to go down)", height=560)
+        readable = {"minsize": 11, "mode": "hide"}  # a box too small for its name shows it where the pointer rests
+        return drawn.update_layout(uniformtext=readable, margin_t=56)
 
 
 def hierarchy(p: Profile) -> Hierarchy:

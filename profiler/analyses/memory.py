@@ -15,6 +15,8 @@ from .machine import total_ns
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_SHADES = {"sbuf": "Vector", "psum": "Scalar"}
+_DASHES = ("solid", "dot")
 SPACES = {"sbuf": "SbufUsage", "psum": "PsumUsage"}
 
 
@@ -66,7 +68,7 @@ class Memory(Answer):
         """Use over time, one line per memory and core."""
         import plotly.graph_objects as go
 
-        from .figures import styled
+        from .figures import colour, styled
 
         parts = self.usage.partition_by("space", "core", maintain_order=True)
         lines = [
@@ -74,7 +76,11 @@ class Memory(Answer):
                 name=f"{part['space'][0]} core {part['core'][0]}",
                 x=(part["timestamp"] / 1e3).to_list(),
                 y=part["used"].to_list(),
-                line_shape="hv",
+                line={
+                    "shape": "hv",
+                    "color": colour(_SHADES[part["space"][0]]),
+                    "dash": _DASHES[int(part["core"][0]) % 2],
+                },
             )
             for part in parts
         ]

@@ -20,6 +20,8 @@ SCHEMA = {
     "level": pl.String, "bytes": pl.Int64, "flops": pl.Int64, "intensity": pl.Float64, "bandwidth": pl.Float64, "cls": pl.String,
     "source": pl.String, "attainable": pl.Float64, "achieved": pl.Float64, "share": pl.Float64,
 }  # fmt: skip
+_DASHES = {"hbm": "solid", "sbuf": "solid", "psum": "dash"}
+_SYMBOLS = {"hbm": "circle", "sbuf": "square", "psum": "diamond-tall"}
 _WORD = 4
 _LANES = (
     "128 elements of 4 bytes a cycle for each read or write interface of an engine (architecture guide), added up over "
@@ -77,11 +79,11 @@ def figure(rows: pl.DataFrame, peak: float) -> go.Figure:
         shade, name = colour(shades[row["level"]]), row["level"].upper()
         ridge = peak / row["bandwidth"]
         drawn.add_scatter(
-            x=[low, ridge, high], y=[low * row["bandwidth"] / 1e12, peak / 1e12, peak / 1e12], mode="lines", line={"color": shade, "width": 2},
+            x=[low, ridge, high], y=[low * row["bandwidth"] / 1e12, peak / 1e12, peak / 1e12], mode="lines", line={"color": shade, "width": 2, "dash": _DASHES[row["level"]]},
             name=f"{name}, {row['bandwidth'] / 1e9:,.0f} GB/s ({row['cls']})", hoverinfo="name",
         )  # fmt: skip
         drawn.add_scatter(
-            x=[row["intensity"]], y=[row["achieved"] / 1e12], mode="markers", marker={"color": shade, "size": 12, "line": {"color": "white", "width": 1}},
+            x=[row["intensity"]], y=[row["achieved"] / 1e12], mode="markers", marker={"color": shade, "size": 12, "symbol": _SYMBOLS[row["level"]], "line": {"color": "white", "width": 1}},
             showlegend=False, name=name, hovertemplate=f"{name}<br>%{{x:,.4g}} flop/byte<br>%{{y:,.4g}} TFLOP/s<extra></extra>",
         )  # fmt: skip
     across = {"type": "log", "title": "useful FLOPs per byte"}

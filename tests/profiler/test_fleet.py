@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -119,6 +120,23 @@ def test_a_folder_of_ranks_is_read_lazily_and_one_at_a_time(tmp_path: Path, monk
     assert [path.name for path in opened] == ["rank_0", "rank_1", "rank_2", "rank_3"]
     assert fleet.sources[0] is not fleet[0]
     assert json.dumps(fleet.skew().to_json())
+
+
+def test_memory_holds_the_profile_of_one_rank_at_a_time(tmp_path: Path) -> None:
+    ring(16).save(tmp_path / "ranks")
+    fleet = nkilab.load_ranks(tmp_path / "ranks")
+    gc.collect()
+    others = [one for one in gc.get_objects() if isinstance(one, Profile)]
+
+    def alive(_: Profile) -> int:
+        known = {id(one) for one in others}
+        return sum(isinstance(one, Profile) and id(one) not in known for one in gc.get_objects())
+
+    assert set(fleet.each(alive).values()) == {1}
+    answers = (fleet.stragglers(), fleet.overlap(), fleet.skew())
+    gc.collect()
+    assert alive(fleet[0]) <= 1, "no answer holds a profile"
+    assert all(answers)
 
 
 def test_ranks_are_numbered_by_name_ten_after_nine(tmp_path: Path) -> None:

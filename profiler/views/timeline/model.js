@@ -6,7 +6,7 @@ const MOST_LANES = 24;
 /** The JSON value in gzip-compressed bytes. */
 export async function unpack(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
+  return new Response(stream).json();
 }
 
 /** The bytes of a base64 string. */

@@ -122,6 +122,7 @@ function paintLane(ctx, lane, y, h, view, model, colour) {
   const { t0, t1, scale } = view;
   const count = lane.rows.length;
   const pxOf = (k) => (lane.end[k] - lane.start[k]) * scale;
+  const columns = [];
   let k = above(lane.end, t0);
   while (k < count && lane.start[k] <= t1) {
     const left = (lane.start[k] - t0) * scale;
@@ -133,9 +134,10 @@ function paintLane(ctx, lane, y, h, view, model, colour) {
     const column = Math.floor(left / COLUMN) * COLUMN;
     let next = Math.max(k + 1, above(lane.start, t0 + (column + COLUMN) / scale, k, count));
     if (next > k + 1 && pxOf(next - 1) >= WIDE) next--;
-    paintColumn(ctx, lane, k, next, column, y, h, scale, colour);
+    columns.push(k, next, column);
     k = next;
   }
+  if (columns.length) paintColumns(ctx, lane, columns, y, h, scale, colour);
 }
 
 function paintSpan(ctx, i, left, width, y, h, view, model, colour) {
@@ -150,22 +152,25 @@ function paintSpan(ctx, i, left, width, y, h, view, model, colour) {
   ctx.fillText(word.length > fits ? `${word.slice(0, Math.max(1, fits - 1))}…` : word, x + 4, y + h / 2 + 0.5);
 }
 
-function paintColumn(ctx, lane, from, to, x, y, h, scale, colour) {
-  let base = y + h;
+/** Bars of (first row, row behind the last, x) each, class on class; one class after the other, as changing the colour is dear. */
+function paintColumns(ctx, lane, columns, y, h, scale, colour) {
   const full = COLUMN / scale;
+  const base = new Float32Array(columns.length / 3).fill(y + h);
   for (const kind of lane.kinds) {
     const sum = lane.sums.get(kind);
-    const share = (sum[to] - sum[from]) / full;
-    if (share <= 0) continue;
-    const tall = Math.min(base - y, Math.max(1.5, h * share));
     ctx.fillStyle = colour.fill[kind];
-    ctx.fillRect(x, base - tall, COLUMN, tall);
-    base -= tall;
+    for (let c = 0, at = 0; at < columns.length; c++, at += 3) {
+      const share = (sum[columns[at + 1]] - sum[columns[at]]) / full;
+      if (share <= 0) continue;
+      const tall = Math.min(base[c] - y, Math.max(1.5, h * share));
+      base[c] -= tall;
+      ctx.fillRect(columns[at + 2], base[c], COLUMN, tall);
+    }
   }
-  if (base === y + h) {
-    ctx.fillStyle = colour.fill[lane.kinds[0]];
-    ctx.fillRect(x, y + h - 1.5, COLUMN, 1.5);
-  }
+  ctx.fillStyle = colour.fill[lane.kinds[0]];
+  base.forEach((top, c) => {
+    if (top === Math.fround(y + h)) ctx.fillRect(columns[3 * c + 2], y + h - 1.5, COLUMN, 1.5);
+  });
 }
 
 function paintCounter(ctx, row, y, view, colour) {
@@ -253,7 +258,7 @@ function tag(ctx, text, x, y, colour) {
   ctx.fillText(text, x - width / 2 + 7, y + 0.5);
 }
 
-/** The whole run in a strip: one thin lane per track of spans, with the part in sight framed. */
+/** The whole run in a strip: one thin lane per track of spans. */
 export function paintOverview(ctx, tracks, view, model, colour, height) {
   const drawn = tracks.filter((t) => t.kind === "spans").slice(0, 12);
   const whole = { t0: 0, t1: model.end, scale: view.width / model.end, width: view.width };
@@ -261,8 +266,12 @@ export function paintOverview(ctx, tracks, view, model, colour, height) {
   ctx.globalAlpha = 0.9;
   drawn.forEach((track, t) => paintLane(ctx, track.lanes[0], 2 + t * tall, tall - 1, whole, model, colour));
   ctx.globalAlpha = 1;
-  const left = view.t0 * whole.scale;
-  const right = view.t1 * whole.scale;
+}
+
+/** The strip once more, with the part in sight framed. */
+export function paintFrame(ctx, strip, view, model, colour, height) {
+  ctx.drawImage(strip, 0, 0, view.width, height);
+  const [left, right] = [view.t0, view.t1].map((t) => (t * view.width) / model.end);
   ctx.fillStyle = colour.back;
   ctx.globalAlpha = 0.6;
   ctx.fillRect(0, 0, left, height);

@@ -1,7 +1,7 @@
 // The timeline: state, mouse and keyboard; `mount` puts it into any element, the default export into a notebook.
 
 import { above, decode, makeLane, markedLanes, nextMarked, placeOf, search, showTime, unpack } from "./model.js";
-import { boxOf, colours, layout, paintArrow, paintMarks, paintOutline, paintOverview, paintRows, paintRuler, prepare } from "./paint.js";
+import { boxOf, colours, layout, paintArrow, paintFrame, paintMarks, paintOutline, paintOverview, paintRows, paintRuler, prepare } from "./paint.js";
 import { pointing, typing } from "./input.js";
 import { element, handsOn, helpBox, legend, showDetails, sourcePane } from "./panel.js";
 
@@ -328,8 +328,20 @@ class Timeline {
     const { view, model, colour } = this;
     paintRows(prepare(this.canvas, view.width, view.height), this.layout.rows, view, model, colour, this.lanesOf);
     paintRuler(prepare(this.ruler, view.width, RULER), view, RULER, colour);
-    paintOverview(prepare(this.overview, view.width, OVERVIEW), model.tracks, view, model, colour, OVERVIEW);
+    paintFrame(prepare(this.overview, view.width, OVERVIEW), this.strip(), view, model, colour, OVERVIEW);
     this.paintOver();
+  }
+
+  /** The overview without its frame; painted anew only when its width, its colours or its lanes change. */
+  strip() {
+    const { view, model, colour, kept } = this;
+    const lanes = model.tracks.find((track) => track.lanes)?.lanes;
+    const ratio = globalThis.devicePixelRatio;
+    if (kept?.width === view.width && kept.colour === colour && kept.lanes === lanes && kept.ratio === ratio) return kept.canvas;
+    const canvas = document.createElement("canvas");
+    paintOverview(prepare(canvas, view.width, OVERVIEW), model.tracks, view, model, colour, OVERVIEW);
+    this.kept = { canvas, width: view.width, colour, lanes, ratio };
+    return canvas;
   }
 
   paintOver() {

@@ -11,6 +11,7 @@ import pytest
 
 from nkilab.errors import UsageError
 from nkilab.profiler import Origin, Profile
+from nkilab.profiler.readers import read
 from nkilab.profiler.views.perfetto import events, to_perfetto
 from tests.profiler.rings import ring
 from tests.profiler.views import synthetic
@@ -122,3 +123,20 @@ def test_every_event_has_what_the_trace_event_format_asks_for(profile: Profile) 
             open_arrows ^= {event["id"]}
     assert not open_arrows, "every arrow has a start and a finish"
     assert json.dumps(found, allow_nan=False)
+
+
+def test_a_real_trace_is_in_order_on_every_track_and_every_arrow_goes_forward(shared_profiles: Path) -> None:
+    found = list(events(read(shared_profiles / "trn2-nki-source" / "moe_tkg")))
+    reached: dict[tuple[int, int], float] = {}
+    for span in (event for event in found if event["ph"] == "X"):
+        track = (span["pid"], span["tid"])
+        assert span["dur"] >= 0
+        assert span["ts"] >= reached.get(track, 0.0) - 1e-9, "spans of a track follow each other"
+        reached[track] = span["ts"] + span["dur"]
+    begun = {event["id"]: event["ts"] for event in found if event["ph"] == "s"}
+    ended = {event["id"]: event["ts"] for event in found if event["ph"] == "f"}
+    assert begun.keys() == ended.keys()
+    assert len(begun) > 10_000
+    assert all(ended[number] >= at for number, at in begun.items()), (
+        "Perfetto drops an arrow that ends before it begins"
+    )
