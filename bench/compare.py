@@ -140,7 +140,9 @@ def _matched(old: Sequence[Row], new: Sequence[Row]) -> tuple[dict[str, Row], di
 
 
 def _identity(row: Row, meta: Mapping[str, Any]) -> str:
-    return json.dumps([row.case, dict(row.axes), dict(meta), row.target, row.cores], sort_keys=True, default=str)
+    return json.dumps(
+        [row.case, dict(row.axes), dict(meta), row.target, row.cores, row.ranks], sort_keys=True, default=str
+    )
 
 
 def _change(before: Row | None, after: Row | None, old: ResultSet, new: ResultSet, tolerance: float) -> Change:

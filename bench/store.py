@@ -188,6 +188,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "backend": row.backend,
         "target": row.target,
         "cores": row.cores,
+        "ranks": row.ranks,
         "route": row.route,
         "kind": row.kind,
         "gated": row.gated,

@@ -1,6 +1,7 @@
 """The clock: when each instruction and DMA of a trace would run on the hardware that a table describes."""
 
 from .calibration import Fit, Number, fit, held_out
+from .floor import floor_ns
 from .ladder import Ladder, Step, ladder
 from .points import Point, predicted
 from .policy import Policy
@@ -15,6 +16,7 @@ __all__ = [
     "Step",
     "Timing",
     "fit",
+    "floor_ns",
     "held_out",
     "ladder",
     "predicted",

@@ -45,6 +45,7 @@ def bench(
     core: measuring.Core = 0,
     lnc: measuring.Lnc = 1,
     torch: measuring.Torch = None,
+    timeout: measuring.Timeout = 900.0,
     out: options.Out = None,
     force: options.Force = False,
 ) -> Result:
@@ -65,7 +66,7 @@ def bench(
     settings = measuring.settings(
         backend=backend, target=target, change=change, nki=nki, seed=seed, seeds=seeds, gated=gate, width=width,
         most=most, warmup=warmup, route=route, runner_python=runner_python, timer_python=timer_python, core=core,
-        lnc=lnc, torch=torch,
+        lnc=lnc, torch=torch, timeout_s=timeout,
     )  # fmt: skip
     results = measuring.measured(
         kernels, axis, meta, settings, pairs=pairwise, workers=workers, scheduler=scheduler, name=name, folder=folder

@@ -36,7 +36,7 @@ def point_text(row: Row, folder: Path | None = None) -> tuple[RenderableType, ..
     """One point, line by line; `folder` is where its set lies."""
     lines: list[RenderableType] = [
         f"{row.label}",
-        f"backend   {row.backend} for {row.target}{f', {row.cores} cores' if row.cores > 1 else ''}",
+        f"backend   {row.backend} for {row.target}{_size(row)}",
         f"gate      {_gate(row)}",
     ]
     lines += [Text(f"refused   {refusal_text(r)}", "bold red") for r in row.refused]
@@ -52,6 +52,12 @@ def refusal_text(refusal: Mapping[str, Any]) -> str:
     """A refusal's code, message and seed."""
     seed = "" if refusal.get("seed") is None else f" (seed {refusal['seed']})"
     return f"{refusal['code']}: {refusal['message']}{seed}"
+
+
+def _size(row: Row) -> str:
+    """Cores and ranks, where there are several."""
+    cores = f", {row.cores} cores" if row.cores > 1 else ""
+    return cores + (f", {row.ranks} ranks: the time of the slowest, FLOPs and bytes of all" if row.ranks > 1 else "")
 
 
 def _gate(row: Row) -> str:
