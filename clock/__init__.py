@@ -3,6 +3,7 @@
 from .calibration import Fit, Number, fit, held_out
 from .floor import floor_ns
 from .ladder import Ladder, Step, ladder
+from .meetings import meeting_ns
 from .points import Point, predicted
 from .policy import Policy
 from .timing import Timing, time
@@ -19,6 +20,7 @@ __all__ = [
     "floor_ns",
     "held_out",
     "ladder",
+    "meeting_ns",
     "predicted",
     "time",
 ]
