@@ -37,6 +37,7 @@ class Case:
         mutates: parameters that the kernel is meant to write in place.
         reduction: the axis over whose length sums run; it sets the tolerance. None where nothing is summed.
         roundings: how often a value is rounded to the outputs' dtype on its way to them; it sets the tolerance.
+        torch: the same in torch, for the backend of that name: takes the inputs as CPU tensors, and of `meta` what it names.
         name: what the case is called; the kernel's name unless said.
 
     Raises:
@@ -52,12 +53,13 @@ class Case:
     mutates: tuple[str, ...] = ()
     reduction: str | None = None
     roundings: int = 1
+    torch: Callable[..., Any] | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
-        for what in ("kernel", "inputs", "reference", "flops"):
+        for what in ("kernel", "inputs", "reference", "flops", "torch"):
             value = getattr(self, what)
-            optional = what in {"reference", "flops"}
+            optional = what in {"reference", "flops", "torch"}
             if not (callable(value) or (optional and value is None)):
                 raise UsageError(f"Case: {what} must be a function", values=f"{what} is {value!r}")
         object.__setattr__(self, "name", self.name or getattr(self.kernel, "__name__", ""))

@@ -45,7 +45,23 @@ def point_text(row: Row, folder: Path | None = None) -> tuple[RenderableType, ..
     lines += [f"finding   {f['severity']} [{f['code']}] {f['message']}" for f in row.findings]
     lines += [f"note      {note}" for note in row.notes]
     lines += [f"{name:<9} {folder / path if folder else path}" for name, path in row.artifacts.items()]
-    return tuple(lines)
+    return (*lines, *_next(row, folder))
+
+
+def _next(row: Row, folder: Path | None) -> list[str]:
+    """What the profile says would gain most, and the command that says more; nothing where there is no profile."""
+    path = row.artifacts.get("profile")
+    place = folder / path if folder and path else None
+    if place is None or not place.exists():
+        return []
+    import nkilab
+
+    first = nkilab.load(place).advice().rows.head(1).to_dicts()
+    said = "no rule of nkilab finds something to gain"
+    if first:
+        (found,) = first
+        said = f"{found['what']}: up to {found['gain_ns'] / 1e3:.2f} us, because {found['evidence']}"
+    return [f"next      {said}", f"          nkilab advice {place}"]
 
 
 def refusal_text(refusal: Mapping[str, Any]) -> str:
