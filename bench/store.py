@@ -114,9 +114,12 @@ def check_name(name: str, store: Path) -> None:
 @contextmanager
 def _alone(store: Path) -> Iterator[None]:
     """Hold other writers of the store off."""
-    with (store / ".lock").open("w") as lock:
+    lock = os.open(store, os.O_RDONLY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _relative(results: ResultSet, folder: Path) -> ResultSet:
