@@ -83,7 +83,7 @@ def compare(old: ResultSet, new: ResultSet, tolerance: float = 0.01) -> Comparis
         UsageError: one is modelled and the other measured.
     """
     kind = _same_kind(old, new)
-    if kind == "modelled":
+    if kind == "modelled" and old.rows and new.rows:
         _same_clock(old, new)
     before, after = _matched(old.rows, new.rows)
     names = [*before, *(name for name in after if name not in before)]
@@ -95,7 +95,7 @@ def compare(old: ResultSet, new: ResultSet, tolerance: float = 0.01) -> Comparis
         kind=kind,
         changes=tuple(sorted(changes, key=_badness)),
         geometric_mean=float(np.exp(np.mean(np.log(ratios)))) if ratios else None,
-        environment=differences(dict(old.fingerprint), dict(new.fingerprint)),
+        environment=differences(dict(old.fingerprint), dict(new.fingerprint)) if old.rows and new.rows else {},
     )
 
 
