@@ -26,7 +26,17 @@ TYPES = {bool: "boolean", int: "number", float: "number", str: "string", type(No
 def form(value: Any) -> Any:
     """Keys of objects, types of leaves; the elements of a list merged into one. Names that a user chooses do not count."""
     if isinstance(value, dict):
-        free = {"environment", "fingerprint", "settings", "axes", "meta", "configuration", "space", "facts", "artifacts"}
+        free = {
+            "environment",
+            "fingerprint",
+            "settings",
+            "axes",
+            "meta",
+            "configuration",
+            "space",
+            "facts",
+            "artifacts",
+        }
         return {key: "by name" if key in free else form(item) for key, item in value.items()}
     if isinstance(value, list):
         return [functools.reduce(merged, map(form, value))] if value else []
