@@ -8,13 +8,19 @@ from pathlib import Path
 from nkilab.bench.backend import Backend
 from nkilab.bench.point import Settings
 from nkilab.case import Case
-from nkilab.errors import UsageError
+from nkilab.errors import NkilabError, UsageError
 from nkilab.hardware import Hardware
 from nkilab.hardware import load as load_hardware
 from nkilab.suggest import fix_for
 
 NAMES = ("sim", "trn", "vendor-sim", "torch")
 _DEVICE = Path("/dev/neuron0")
+
+
+class OneRankError(NkilabError):
+    """A case for several ranks on a backend that has one."""
+
+    code = "one-rank-only"
 
 
 def resolve(name: str) -> str:
@@ -31,13 +37,23 @@ def resolve(name: str) -> str:
 
 
 def backend_of(settings: Settings, case: Case) -> Backend:
-    """The backend of the settings. Raises UsageError like `resolve`, or where its Python or function is missing."""
+    """The backend of the settings.
+
+    Raises:
+        UsageError: as `resolve`, or its Python or function is missing.
+        OneRankError: the case runs on several ranks and the backend on one.
+    """
+    if case.ranks > 1 and settings.backend != "sim":
+        raise OneRankError(
+            f"{case.name} runs on {case.ranks} ranks, the backend {settings.backend} on one",
+            fix="--backend sim, or --axis ranks=1",
+        )
     if settings.backend == "sim":
         from nkilab.bench.sim_backend import SimBackend
         from nkilab.simulator import Sim
 
         hw = hardware_of(settings)
-        return SimBackend(Sim(target=hw.name, hardware=hw, nki=settings.nki, seed=settings.seed))
+        return SimBackend(Sim(target=hw.name, hardware=hw, nki=settings.nki, seed=settings.seed), settings.timeout_s)
     if settings.backend == "torch":
         from nkilab.bench.torch_backend import torch_backend
 

@@ -83,7 +83,7 @@ def compare(old: ResultSet, new: ResultSet, tolerance: float = 0.01) -> Comparis
         UsageError: one is modelled and the other measured.
     """
     kind = _same_kind(old, new)
-    if kind == "modelled":
+    if kind == "modelled" and old.rows and new.rows:
         _same_clock(old, new)
     before, after = _matched(old.rows, new.rows)
     names = [*before, *(name for name in after if name not in before)]
@@ -95,7 +95,7 @@ def compare(old: ResultSet, new: ResultSet, tolerance: float = 0.01) -> Comparis
         kind=kind,
         changes=tuple(sorted(changes, key=_badness)),
         geometric_mean=float(np.exp(np.mean(np.log(ratios)))) if ratios else None,
-        environment=differences(dict(old.fingerprint), dict(new.fingerprint)),
+        environment=differences(dict(old.fingerprint), dict(new.fingerprint)) if old.rows and new.rows else {},
     )
 
 
@@ -140,7 +140,9 @@ def _matched(old: Sequence[Row], new: Sequence[Row]) -> tuple[dict[str, Row], di
 
 
 def _identity(row: Row, meta: Mapping[str, Any]) -> str:
-    return json.dumps([row.case, dict(row.axes), dict(meta), row.target, row.cores], sort_keys=True, default=str)
+    return json.dumps(
+        [row.case, dict(row.axes), dict(meta), row.target, row.cores, row.ranks], sort_keys=True, default=str
+    )
 
 
 def _change(before: Row | None, after: Row | None, old: ResultSet, new: ResultSet, tolerance: float) -> Change:

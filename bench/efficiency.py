@@ -36,7 +36,7 @@ class Efficiency:
         flops: of `Work`. moved_bytes: what the run moved to and from HBM, None where unknown.
         bytes: of `Work`, but no more than were moved: a kernel may read a part of an input.
         tflops: useful TFLOP/s; gbps: moved (else compulsory) bytes over the time, 1e9 bytes a second.
-        peak_tflops: of the cores' TensorE for `dtype`, dense; peak_gbps: of the HBM stack that they use.
+        peak_tflops: of the cores' TensorE for `dtype`, dense; peak_gbps: of the HBM stacks that they use.
         mfu: useful FLOPs over what TensorE could do in the time (the vendor's `mfu`: over the whole time, launch too).
         mfu_body: the same over the kernel's own modelled time.
         mbu: moved bytes over what HBM could move in the time.
@@ -81,10 +81,10 @@ def peak_tflops(hw: Hardware, dtype: str) -> float:
 
 
 def efficiency(
-    need: Work, time_us: float, hw: Hardware, moved: int | None, body_us: float | None, cores: int = 1
+    need: Work, time_us: float, hw: Hardware, moved: int | None, body_us: float | None, cores: int = 1, ranks: int = 1
 ) -> Efficiency:
-    """What a time of `time_us` means for this work on `cores` cores of this machine, which share one HBM stack."""
-    flop_rate, byte_rate = peak_tflops(hw, need.dtype) * cores * 1e6, hw.hbm.gbps * 1e3
+    """What a time of `time_us` means for this work on so many ranks of `cores` cores each, which share one HBM stack."""
+    flop_rate, byte_rate = peak_tflops(hw, need.dtype) * cores * ranks * 1e6, hw.hbm.gbps * ranks * 1e3
     compute_us = None if need.flops is None else need.flops / flop_rate
     traffic = moved or need.bytes
     least = min(need.bytes, traffic)
@@ -98,7 +98,7 @@ def efficiency(
         tflops=None if need.flops is None else need.flops / time_us / 1e6,
         gbps=traffic / time_us / 1e3,
         peak_tflops=flop_rate / 1e6,
-        peak_gbps=hw.hbm.gbps,
+        peak_gbps=byte_rate / 1e3,
         mfu=None if compute_us is None else compute_us / time_us,
         mfu_body=None if compute_us is None or body_us is None else compute_us / body_us,
         mbu=traffic / byte_rate / time_us,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from nkilab.bench.backend import Backend, Outcome
-from nkilab.case import Case, Comparison, compare
+from nkilab.case import Case, Comparison, compare, copied, of_rank
+from nkilab.simulator import PerRank
 
 SEEDS = 3
 
@@ -68,34 +69,77 @@ class Verdict:
         return not self.refusals
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unit:
+    """One rank of one set of inputs: what it was given, what came out, and what the reference says of both."""
+
+    seed: int
+    rank: int | None
+    given: tuple[Any, ...]
+    outcome: Outcome
+    expected: Any
+    after: tuple[Any, ...]
+
+    def refusal(self, code: str, message: str) -> Refusal:
+        return Refusal(code, message if self.rank is None else f"rank {self.rank}: {message}", self.seed)
+
+
 def gate(case: Case, backend: Backend, seed: int = 0, seeds: int = SEEDS) -> Verdict:
     """Run a case on fresh random inputs of several seeds, the first one twice, and compare with its reference.
 
+    Every rank is judged for itself. Outputs are compared where nothing that was found before explains a difference.
     Errors of the kernel itself pass through: whoever calls knows how to name them.
     """
     tried = tuple(range(seed, seed + seeds))
     if case.reference is None:
         return Verdict((Refusal("no-reference", CODES["no-reference"]),), ())
     given = [case.arguments(s) for s in tried]
-    outcomes = backend.execute(case, [_copied(inputs) for inputs in (*given, given[0])])
-    references = [case.run_reference(inputs) for inputs in given]
-    expected = [result for result, _ in references]
-    refusals = [*_structural(outcomes, expected, tried), *_findings(outcomes, tried)]
-    refusals += _written(case, given, outcomes, tried)
-    refusals += _unrepeatable(outcomes[0], outcomes[-1], tried[0])
+    outcomes = backend.execute(case, [copied(inputs) for inputs in (*given, given[0])])
+    runs = zip(tried, given, outcomes, strict=False)
+    units = [unit for of, inputs, outcome in runs for unit in _units(case, of, inputs, outcome)]
     comparisons = [
-        compare(case, (o.outputs, case.written(o.inputs)), (e, case.written(o.inputs and after)))
-        for o, (e, after) in zip(outcomes, references, strict=False)
+        compare(case, (u.outcome.outputs, case.written(u.outcome.inputs)), (u.expected, _written_by(case, u)))
+        for u in units
     ]
-    if not any(r.code.startswith("wrong-") for r in refusals):
-        refusals += _valued(outcomes, expected, comparisons, tried)
+    own = [*_structural(units), *_written(case, units), *_unrepeatable(outcomes[0], outcomes[-1], tried[0])]
+    findings = _findings(outcomes, tried)
+    if {r.code for r in (*own, *findings)} <= {"undeclared-input-write"}:
+        own += _valued(units, comparisons)
     errors = [c.max_error for c in comparisons if np.isfinite(c.max_error)]
     warnings = {str(f["message"]): f for o in outcomes for f in o.findings if f["severity"] != "error"}
-    return Verdict(_once(refusals), tried, max(errors, default=None), tuple(warnings.values()))
+    refusals = _once([*findings, *(replace(r, message=f"{r.message}{_place(case.kernel)}") for r in own)])
+    return Verdict(refusals, tried, max(errors, default=None), tuple(warnings.values()))
 
 
-def _copied(inputs: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(item.copy() if isinstance(item, np.ndarray) else item for item in inputs)
+def _units(case: Case, seed: int, given: Sequence[Any], outcome: Outcome) -> list[_Unit]:
+    """The ranks of one set of inputs."""
+    expected, after = case.run_reference(given)
+    return [
+        _Unit(
+            seed=seed,
+            rank=rank if case.ranks > 1 else None,
+            given=tuple(of_rank(item, rank) for item in given),
+            outcome=replace(
+                outcome,
+                outputs=of_rank(outcome.outputs, rank),
+                inputs=None if outcome.inputs is None else tuple(of_rank(item, rank) for item in outcome.inputs),
+            ),
+            expected=of_rank(expected, rank),
+            after=tuple(of_rank(item, rank) for item in after),
+        )
+        for rank in range(case.ranks)
+    ]
+
+
+def _written_by(case: Case, unit: _Unit) -> tuple[Any, ...]:
+    """What the reference writes into its inputs, () where the backend does not show the kernel's."""
+    return () if unit.outcome.inputs is None else case.written(unit.after)
+
+
+def _place(kernel: Callable[..., Any]) -> str:
+    """Where the kernel is defined, in words; "" where that cannot be seen."""
+    code = getattr(inspect.unwrap(getattr(kernel, "function", kernel)), "__code__", None)
+    return f", {code.co_name} at {code.co_filename}:{code.co_firstlineno}" if code else ""
 
 
 def _once(refusals: Sequence[Refusal]) -> tuple[Refusal, ...]:
@@ -107,30 +151,31 @@ def _once(refusals: Sequence[Refusal]) -> tuple[Refusal, ...]:
 
 
 def flat(value: Any) -> list[Any]:
-    """The leaves of nested tuples, lists and dicts, dicts in order of their keys; None is no leaf."""
+    """The leaves of nested tuples, lists, dicts (in order of their keys) and values of each rank; None is no leaf."""
     if value is None:
         return []
     if isinstance(value, dict):
         return [leaf for key in sorted(value) for leaf in flat(value[key])]
+    if isinstance(value, PerRank):
+        return flat(value.values)
     if isinstance(value, list | tuple):
         return [leaf for item in value for leaf in flat(item)]
     return [np.asarray(value)]
 
 
-def _structural(outcomes: Sequence[Outcome], expected: Sequence[Any], seeds: Sequence[int]) -> list[Refusal]:
+def _structural(units: Sequence[_Unit]) -> list[Refusal]:
     """Outputs of another number, shape or dtype than the reference's."""
     found = []
-    for seed, outcome, wanted in zip(seeds, outcomes, expected, strict=False):
-        ours, theirs = flat(outcome.outputs), flat(wanted)
+    for unit in units:
+        ours, theirs = flat(unit.outcome.outputs), flat(unit.expected)
         if len(ours) != len(theirs) or not ours:
-            message = f"{len(ours)} outputs, the reference returns {len(theirs)}"
-            return [Refusal("wrong-structure", message, seed)]
+            return [unit.refusal("wrong-structure", f"{len(ours)} outputs, the reference returns {len(theirs)}")]
         for number, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             if a.shape != b.shape:
-                message = f"output {number} is {list(a.shape)}, the reference's {list(b.shape)}"
-                found.append(Refusal("wrong-shape", message, seed))
+                said = f"output {number} is {list(a.shape)}, the reference's {list(b.shape)}"
+                found.append(unit.refusal("wrong-shape", said))
             elif a.dtype != b.dtype:
-                found.append(Refusal("wrong-dtype", f"output {number} is {a.dtype}, the reference's {b.dtype}", seed))
+                found.append(unit.refusal("wrong-dtype", f"output {number} is {a.dtype}, the reference's {b.dtype}"))
     return found
 
 
@@ -144,17 +189,15 @@ def _findings(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> list[Refusal
     ]
 
 
-def _written(
-    case: Case, given: Sequence[Sequence[Any]], outcomes: Sequence[Outcome], seeds: Sequence[int]
-) -> list[Refusal]:
+def _written(case: Case, units: Sequence[_Unit]) -> list[Refusal]:
     """Inputs that changed although the case does not say that the kernel mutates them."""
     names = parameters(case.kernel)
     found = []
-    for seed, before, outcome in zip(seeds, given, outcomes, strict=False):
-        for position, (old, new) in enumerate(zip(before, outcome.inputs or (), strict=False)):
+    for unit in units:
+        for position, (old, new) in enumerate(zip(unit.given, unit.outcome.inputs or (), strict=False)):
             name = names[position] if position < len(names) else f"argument {position}"
             if isinstance(old, np.ndarray) and name not in case.mutates and not same_bits(old, new):
-                found.append(Refusal("undeclared-input-write", f"{name} changed, and `mutates` does not list it", seed))
+                found.append(unit.refusal("undeclared-input-write", f"{name} changed, and `mutates` does not list it"))
     return found
 
 
@@ -179,25 +222,24 @@ def _unrepeatable(first: Outcome, again: Outcome, seed: int) -> list[Refusal]:
     return [Refusal("non-deterministic", CODES["non-deterministic"], seed)]
 
 
-def _valued(
-    outcomes: Sequence[Outcome], expected: Sequence[Any], comparisons: Sequence[Comparison], seeds: Sequence[int]
-) -> list[Refusal]:
+def _valued(units: Sequence[_Unit], comparisons: Sequence[Comparison]) -> list[Refusal]:
     """NaN, zeros, and differences beyond the tolerance; a difference of some seeds only has its own name."""
     found = []
-    for seed, outcome, wanted in zip(seeds, outcomes, expected, strict=False):
-        for number, (a, b) in enumerate(zip(flat(outcome.outputs), flat(wanted), strict=True)):
+    for unit in units:
+        for number, (a, b) in enumerate(zip(flat(unit.outcome.outputs), flat(unit.expected), strict=True)):
             if _nan(a) and not _nan(b):
-                found.append(Refusal("nan-output", f"output {number} holds NaN, the reference does not", seed))
+                found.append(unit.refusal("nan-output", f"output {number} holds NaN, the reference does not"))
             elif not a.any() and b.any():
-                found.append(Refusal("all-zero-output", f"output {number} is all zero, the reference is not", seed))
-    wrong = [(seed, c) for seed, c in zip(seeds, comparisons, strict=True) if not c.passed]
+                found.append(unit.refusal("all-zero-output", f"output {number} is all zero, the reference is not"))
+    wrong = [(unit, c) for unit, c in zip(units, comparisons, strict=True) if not c.passed]
     if not wrong or found:
         return found
-    seed, first = wrong[0]
-    if len(wrong) == len(seeds):
-        return [Refusal("wrong-values", first.message, seed)]
-    right = ", ".join(str(s) for s in seeds if s not in dict(wrong))
-    return [Refusal("seed-dependent", f"right for seed {right}, but {first.message}", seed)]
+    unit, first = wrong[0]
+    seeds = {u.seed for u, _ in wrong}
+    right = ", ".join(str(seed) for seed in dict.fromkeys(u.seed for u in units) if seed not in seeds)
+    if not right:
+        return [unit.refusal("wrong-values", first.message)]
+    return [unit.refusal("seed-dependent", f"right for seed {right}, but {first.message}")]
 
 
 def _nan(array: Any) -> bool:

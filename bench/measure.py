@@ -13,10 +13,11 @@ from nkilab.bench.backend import Backend, Timing
 from nkilab.bench.choose import backend_of, hardware_of
 from nkilab.bench.efficiency import efficiency, work
 from nkilab.bench.gate import Verdict, gate
+from nkilab.bench.limit import TimeLimitError
 from nkilab.bench.point import Point, Row, Settings
 from nkilab.bench.sources import owner, source_hash
 from nkilab.bench.statistics import advice, collect, statistics
-from nkilab.case import Case
+from nkilab.case import Case, of_rank
 from nkilab.discover import cases_in
 from nkilab.errors import NkilabError, UsageError
 from nkilab.suggest import fix_for
@@ -29,20 +30,25 @@ def measure(point: Point, settings: Settings) -> Row:
         UsageError: there is no such case, axis or backend, or this machine's files are not those of the point.
     """
     case, settings = _on_cores(case_of(point), settings)
-    backend = backend_of(settings, case)
     row = _empty(point, case, settings)
     try:
-        return _measured(case, backend, settings, row)
+        return _measured(case, backend_of(settings, case), settings, row)
     except UsageError:
         raise
-    except NkilabError as error:
-        return replace(row, refused=(_refusal(error.code, str(error)),))
     except Exception as error:
-        place = _users_place(error)
-        if place is None:
+        refusal = refusal_of(error)
+        if refusal is None:
             raise
-        message = f"{type(error).__name__}: {error} at {place}"
-        return replace(row, refused=(_refusal("kernel-raised", message),))
+        return replace(row, gated=settings.gated, refused=(refusal,))
+
+
+def refusal_of(error: Exception) -> dict[str, Any] | None:
+    """What a kernel that cannot run is refused with; None where nkilab itself is at fault."""
+    place = _users_place(error)
+    if not isinstance(error, NkilabError):
+        return _refusal("kernel-raised", f"{type(error).__name__}: {error} at {place}") if place else None
+    where = f"\n  it was at {place}" if place and isinstance(error, TimeLimitError) else ""
+    return _refusal(error.code, f"{error}{where}")
 
 
 def _on_cores(case: Case, settings: Settings) -> tuple[Case, Settings]:
@@ -56,9 +62,11 @@ def _on_cores(case: Case, settings: Settings) -> tuple[Case, Settings]:
 
 def _users_place(error: BaseException) -> str | None:
     """File and line of the user's code that raised, itself or through a library; None where nkilab itself did."""
+    limit = isinstance(error, TimeLimitError)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         whose = owner(Path(frame.filename))
-        if whose != "library":
+        # The kernel called what was under way when its time was over.
+        if whose == "user" or not (limit or whose == "library"):
             return f"{frame.filename}:{frame.lineno}" if whose == "user" else None
     return None
 
@@ -93,6 +101,7 @@ def _empty(point: Point, case: Case, settings: Settings) -> Row:
         backend=settings.backend,
         target=hardware_of(settings).name,
         cores=settings.lnc,
+        ranks=case.ranks,
     )
 
 
@@ -198,10 +207,11 @@ def _rated(case: Case, inputs: Sequence[Any], timing: Timing, settings: Settings
         artifacts["profile"] = str(_saved(timing.profile, Path(settings.work), row.label))
     if timing.kind == "wall" or row.statistics is None:
         return replace(row, artifacts=artifacts)
-    need = work(inputs, timing.output_bytes or 0, case.useful_flops)
-    rated = efficiency(
-        need, row.statistics.median, hardware_of(settings), timing.hbm_bytes, timing.body_us, settings.lnc
-    )
+    every = [of_rank(item, rank) for rank in range(case.ranks) for item in inputs]
+    need = work(every, timing.output_bytes or 0, case.useful_flops)
+    machine = hardware_of(settings)
+    median = row.statistics.median
+    rated = efficiency(need, median, machine, timing.hbm_bytes, timing.body_us, settings.lnc, case.ranks)
     return replace(row, artifacts=artifacts, efficiency=rated)
 
 

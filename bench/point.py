@@ -28,7 +28,8 @@ class Settings:
         runner_python: the Python that has the vendor's `nki` (and for its route nrtpy or spike).
         timer_python: the Python of the route, where it is not runner_python: nrtpy and nki exclude each other.
         core: NeuronCore that runs the kernel; lnc: cores of a logical one.
-        work: folder for what a device run leaves; timeout_s: most seconds for one vendor command.
+        work: folder for what a device run leaves.
+        timeout_s: most seconds for one simulation of the kernel or one vendor command.
         torch: `FILE.py:FUNCTION`, the torch function of the torch backend.
     """
 
@@ -83,6 +84,7 @@ class Row:
         case, file, source: the kernel, and the hash of its sources.
         axes, meta: all of them, with defaults.
         backend, route, kind: what timed; kind and route are None where nothing was. cores: of a logical core.
+        ranks: devices that ran it; times are those of the one that took longest, FLOPs and bytes those of all.
         gated: whether the gate ran; seeds it tried; max_error it saw.
         refused: codes and messages of why there is no time; empty where there is one.
         times_us: every time, in order.
@@ -104,6 +106,7 @@ class Row:
     backend: str
     target: str | None = None
     cores: int = 1
+    ranks: int = 1
     route: str | None = None
     kind: str | None = None
     gated: bool = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,22 @@ def side(reference: str, asked: Asked, folder: Path) -> ResultSet:
         return _measured(asked, words, Path.cwd(), folder.resolve())
     revision = reference.removeprefix(GIT)
     with worktree(Path.cwd(), revision) as (root, inside):
-        return _measured(asked, ("--backend", "sim"), root / inside, folder.resolve(), _own_checkout(root))
+        there = replace(asked, kernels=tuple(k for k in asked.kernels if _exists(k, root / inside)))
+        if not there.kernels:
+            return _nothing(revision)
+        return _measured(there, ("--backend", "sim"), root / inside, folder.resolve(), _own_checkout(root))
+
+
+def _exists(kernel: str, folder: Path) -> bool:
+    """Whether a revision has a kernel's file; one that this folder has not either is left to `nkilab bench` to refuse."""
+    file, _, _ = kernel.partition(":")
+    return (folder / file).is_file() or not Path(file).is_file()
+
+
+def _nothing(revision: str) -> ResultSet:
+    """The set of a revision that has none of the kernels: every point is added, or removed, against it."""
+    made = datetime.now(UTC).isoformat()
+    return ResultSet(id=f"git:{revision}", made=made, command="", fingerprint={}, settings={})
 
 
 @contextmanager
@@ -85,7 +102,6 @@ def _measured(
     asked: Asked, words: Sequence[str], folder: Path, results: Path, nkilab_root: Path | None = None
 ) -> ResultSet:
     """Run `nkilab bench` in a folder with this nkilab, or that of `nkilab_root`, and read the set that it stored."""
-    before = {entry.id for entry in store.log(results)}
     command = (
         interpreter(),
         "-P",
@@ -97,19 +113,27 @@ def _measured(
         *words,
         "--store",
         str(results),
+        "--json",
     )
     # This nkilab measures both sides: -P leaves out whatever lies in the folder.
     root = nkilab_root or Path(nkilab.__file__).resolve().parent.parent
     paths = [str(root), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    fresh = [entry for entry in store.log(results) if entry.id not in before]
-    if len(fresh) != 1:
-        said = (done.stderr or done.stdout).strip()
-        raise InputError(
-            f"measuring in {folder} left no result set: {said.splitlines()[0] if said else done.returncode}"
-        )
-    return fresh[0]
+    try:
+        answer = json.loads(done.stdout)
+        return store.read(Path(answer["data"]["folder"]))
+    except (ValueError, KeyError, TypeError) as error:
+        said = _said(done.stdout) or next(iter(done.stderr.strip().splitlines()), f"status {done.returncode}")
+        raise InputError(f"measuring in {folder} left no result set: {said}") from error
+
+
+def _said(output: str) -> str:
+    """What an error of nkilab as JSON says, "" where it is none."""
+    try:
+        return str(json.loads(output)["error"]["what"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def remodelled(old: ResultSet, new: ResultSet, folder: Path) -> ResultSet:
@@ -138,4 +162,5 @@ def remodelled(old: ResultSet, new: ResultSet, folder: Path) -> ResultSet:
 
 def _settings(stored: Any) -> Settings:
     """The settings that a stored set was measured with, without its folder."""
-    return replace(Settings(**{**stored, "rule": Rule(**stored["rule"])}), work=None)
+    known = {f.name for f in fields(Settings)} & set(stored)
+    return replace(Settings(**{**{n: stored[n] for n in known}, "rule": Rule(**stored["rule"])}), work=None)

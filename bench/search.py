@@ -1,6 +1,7 @@
-"""Search a grid of configurations with few evaluations: a Gaussian process over log time, the next ones by expected gain.
+"""Search a grid of configurations with few evaluations, without those that a lower bound rules out.
 
-Each parameter is a coordinate: numbers by their rank among its values, other values each as a direction of its own.
+The time over its lower bound is modelled by a Gaussian process on its logarithm; the next ones are those of highest expected
+gain. Each parameter is a coordinate: numbers by their rank among its values, other values each as a direction of its own.
 Nothing is random: the same space and times give the same search.
 """
 
@@ -25,25 +26,49 @@ NOISE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """What is known of a configuration before it is timed.
+
+    Attributes:
+        us: microseconds below which it cannot come out; 0 where nothing is known, None where it cannot run.
+        part: the part of the machine that needs them. why: why it cannot run.
+        trace: names its instructions: configurations of the same name come out the same; "" where that is not known.
+    """
+
+    us: float | None
+    part: str = ""
+    why: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """One evaluated configuration: microseconds, None where it cannot run, and why."""
+    """A configuration: its microseconds, None where it cannot run or was pruned, why, and its lower bound where known."""
 
     configuration: Configuration
     us: float | None
     why: str = ""
+    floor_us: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Trials in the order of evaluation, how many configurations there were, and why the search stopped.
+    """What a search did.
 
-    `stopped`: `exhausted` (all were tried), `budget`, `bound` (nothing can be faster by more than the tolerance), or
-    `interrupted`.
+    Attributes:
+        trials: the evaluated configurations, in order.
+        size: configurations of the grid.
+        stopped: `exhausted` (all were tried), `pruned` (all were tried but those whose lower bound is above the best time:
+            the best is the best of the grid), `budget`, or `interrupted`.
+        pruned: not evaluated, since their lower bound is not below the best time, or their instructions are those of a trial.
+        impossible: not evaluated, since they cannot run.
     """
 
     trials: tuple[Trial, ...]
     size: int
     stopped: str
+    pruned: tuple[Trial, ...] = ()
+    impossible: tuple[Trial, ...] = ()
 
     @property
     def best(self) -> Trial | None:
@@ -59,8 +84,8 @@ def search(
     budget: int,
     batch: int = 1,
     start: Configuration | None = None,
-    bound_us: float = 0.0,
-    tolerance: float = 0.01,
+    floors: Sequence[Floor] = (),
+    known: Sequence[Trial] = (),
 ) -> Search:
     """Look for the fastest configuration.
 
@@ -70,8 +95,8 @@ def search(
         budget: most evaluations.
         batch: configurations evaluated at once; the later ones of a batch are chosen as if the earlier came out as expected.
         start: tried first where it lies in the space, such as the kernel's own defaults.
-        bound_us: no configuration can be faster.
-        tolerance: the search stops when the best is within this share of the bound.
+        floors: what is known of each configuration of the full grid; () where nothing is.
+        known: trials made before, which count as evaluations.
 
     Raises:
         UsageError: a budget below one, or a space without values.
@@ -79,27 +104,107 @@ def search(
     grid = full(space)
     if budget < 1 or not all(space.values()):
         raise UsageError("a search needs values and a budget", values=f"budget {budget}, {len(grid)} configurations")
-    points = coordinates(space)
-    waiting = _first(points, min(budget, max(2 * len(space) + 1, batch)), _position(grid, start))
-    trials: dict[int, Trial] = {}
-    stopped = "exhausted"
+    state = _State(grid, coordinates(space), tuple(floors) or (Floor(0.0),) * len(grid))
+    state.trials |= {_position(grid, trial.configuration): trial for trial in known}
+    waiting = [] if known else state.first(min(budget, max(2 * len(space) + 1, batch)), start)
+    stopped = "budget"
     try:
-        while len(trials) < len(grid):
-            chosen = waiting[:batch]
+        while len(state.trials) < budget:
+            left = state.open()
+            chosen = [position for position in waiting if position in left][:batch]
+            chosen = chosen or state.next(sorted(left), min(batch, budget - len(state.trials)))
+            if not chosen:
+                stopped = "pruned" if state.pruned() else "exhausted"
+                break
+            waiting = [position for position in waiting if position not in chosen]
             answers = evaluate([grid[position] for position in chosen])
-            trials |= dict(zip(chosen, answers, strict=True))
-            waiting = waiting[batch:]
-            best = min((t.us for t in trials.values() if t.us is not None), default=math.inf)
-            if best <= bound_us * (1 + tolerance):
-                stopped = "bound"
-                break
-            if len(trials) >= budget and len(trials) < len(grid):
-                stopped = "budget"
-                break
-            waiting = waiting or _next(points, grid, trials, min(batch, budget - len(trials)))
+            state.trials |= dict(zip(chosen, answers, strict=True))
+        else:
+            stopped = "budget" if state.open() else "pruned" if state.pruned() else "exhausted"
     except KeyboardInterrupt:
         stopped = "interrupted"
-    return Search(tuple(trials.values()), len(grid), stopped)
+    return Search(
+        trials=tuple(state.shown(n, t.us, t.why) for n, t in state.trials.items()),
+        size=len(grid),
+        stopped=stopped,
+        pruned=tuple(state.shown(n, None, why) for n, why in state.pruned().items()),
+        impossible=tuple(state.shown(n, None, f.why) for n, f in enumerate(state.floors) if f.us is None),
+    )
+
+
+class _State:
+    """A search under way: the grid with its coordinates and lower bounds, and the trials by place in the grid."""
+
+    def __init__(self, grid: Sequence[Configuration], points: Vector, floors: Sequence[Floor]) -> None:
+        self.grid, self.points, self.floors = grid, points, floors
+        self.trials: dict[int, Trial] = {}
+        self._alike = [floor.trace or n for n, floor in enumerate(floors)]
+        self._bounds = np.array([math.inf if floor.us is None else floor.us for floor in floors])
+        self._base = np.log(np.where(np.isfinite(self._bounds) & (self._bounds > 0), self._bounds, 1.0))
+
+    def best_us(self) -> float:
+        """The best time so far."""
+        return min((t.us for t in self.trials.values() if t.us is not None), default=math.inf)
+
+    def open(self) -> set[int]:
+        """Places that may still hold something faster; of those with the same instructions the first."""
+        seen = {self._alike[n] for n in self.trials}
+        below = [int(n) for n in np.flatnonzero(self._bounds < self.best_us()) if self._alike[n] not in seen]
+        return set({self._alike[n]: n for n in reversed(below)}.values())
+
+    def pruned(self) -> dict[int, str]:
+        """Places that need no evaluation, and why."""
+        best, trials = self.best_us(), {self._alike[n] for n in self.trials}
+        found = {}
+        for n, bound in enumerate(self._bounds.tolist()):
+            if n in self.trials or not math.isfinite(bound):
+                continue
+            if self._alike[n] in trials:
+                found[n] = "the same instructions as one that was simulated"
+            elif bound >= best:
+                found[n] = f"{self.floors[n].part} alone takes longer"
+        return found
+
+    def shown(self, position: int, us: float | None, why: str) -> Trial:
+        """A place of the grid as a trial."""
+        return Trial(dict(self.grid[position]), us, why, self.floors[position].us or None)
+
+    def first(self, count: int, start: Configuration | None) -> list[int]:
+        """The start, the lowest bound, and then always the point furthest from those chosen, of the lower half of bounds."""
+        able = np.flatnonzero(np.isfinite(self._bounds))
+        if not able.size:
+            return []
+        half = able[self._bounds[able] <= np.median(self._bounds[able])]
+        chosen = [_position(self.grid, start)]
+        if self._bounds[half].min() < self._bounds[half].max():
+            chosen.append(int(half[self._bounds[half].argmin()]))
+        while len(chosen) < min(count, half.size):
+            gaps = np.linalg.norm(self.points[half][:, None] - self.points[chosen][None], axis=2).min(axis=1)
+            chosen.append(int(half[gaps.argmax()]))
+        return list(dict.fromkeys(chosen))
+
+    def next(self, left: Sequence[int], count: int) -> list[int]:
+        """The open places of highest expected gain; each is then believed to come out at its mean.
+
+        Every second one is the most promising of those one step beside the best so far: expected gain leaves a bad edge early.
+        """
+        known = list(self.trials)
+        if not known:
+            return list(left[:count])
+        logs = _log_times([self.trials[n].us for n in known])
+        near = _neighbours(self.points, self.grid, known[int(logs.argmin())])
+        chosen: list[int] = []
+        while len(chosen) < min(count, len(left)):
+            mean, deviation = _predict(self.points, known, logs - self._base[known])
+            mean = mean + self._base
+            candidates = [n for n in left if n not in chosen]
+            beside = [n for n in near if n in candidates] if len(known) % 2 else []
+            gain = _expected_gain(mean[candidates], deviation[candidates], float(logs.min()))
+            found = min(beside, key=lambda n: float(mean[n])) if beside else candidates[int(gain.argmax())]
+            chosen.append(found)
+            known.append(found)
+            logs = np.append(logs, mean[found])
+        return chosen
 
 
 def coordinates(space: Space) -> Vector:
@@ -124,37 +229,6 @@ def _position(grid: Sequence[Configuration], wanted: Configuration | None) -> in
     return next(found, len(grid) // 2)
 
 
-def _first(points: Vector, count: int, start: int) -> list[int]:
-    """A start and then always the point furthest from those chosen."""
-    chosen = [start]
-    distance = np.linalg.norm(points - points[start], axis=1)
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return chosen
-
-
-def _next(points: Vector, grid: Sequence[Configuration], trials: Mapping[int, Trial], count: int) -> list[int]:
-    """The points of highest expected gain; each is then believed to come out at its mean.
-
-    Every second one is the most promising of those one step beside the best so far: expected gain leaves a bad edge early.
-    """
-    known = list(trials)
-    times = _log_times([trials[position].us for position in known])
-    near = _neighbours(points, grid, known[int(times.argmin())])
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(points) - len(trials)):
-        mean, deviation = _predict(points, points[known], times)
-        gain = _expected_gain(mean, deviation, float(times.min()))
-        gain[known] = -1.0
-        beside = [position for position in near if position not in known]
-        local = bool(beside) and len(known) % 2 == 1
-        chosen.append(min(beside, key=lambda position: float(mean[position])) if local else int(gain.argmax()))
-        known.append(chosen[-1])
-        times = np.append(times, mean[chosen[-1]])
-    return chosen
-
-
 def _neighbours(points: Vector, grid: Sequence[Configuration], position: int) -> list[int]:
     """Configurations one step away: another value of one parameter, the next one up or down where it is a number."""
     here = grid[position]
@@ -168,28 +242,31 @@ def _neighbours(points: Vector, grid: Sequence[Configuration], position: int) ->
 
 
 def _log_times(times: Sequence[float | None]) -> Vector:
-    """Logarithms, a configuration that cannot run counting as twice the slowest; standardised."""
-    ran = [us for us in times if us is not None]
-    worst = 2 * max(ran, default=1.0)
-    logs = np.log([worst if us is None else us for us in times])
-    return np.asarray((logs - logs.mean()) / max(float(logs.std()), 1e-9), dtype=np.float64)
+    """Logarithms, a configuration that cannot run counting as twice the slowest."""
+    worst = 2 * max((us for us in times if us is not None), default=1.0)
+    return np.log(np.array([worst if us is None else us for us in times], dtype=np.float64))
 
 
-def _predict(points: Vector, known: Vector, times: Vector) -> tuple[Vector, Vector]:
+def _predict(points: Vector, known: Sequence[int], values: Vector) -> tuple[Vector, Vector]:
     """Mean and standard deviation at every point, with the length scales of highest likelihood."""
+    middle, spread = float(values.mean()), max(float(values.std()), 1e-9)
+    scaled = (values - middle) / spread
     best: tuple[float, Vector] = (-math.inf, np.ones(points.shape[1]))
     for lengths in _scales(points.shape[1]):
-        gram = _matern(known, known, lengths) + NOISE * np.eye(len(known))
-        lower = np.linalg.cholesky(gram)
-        solved = np.linalg.solve(lower, times)
+        lower = _factor(points[known], lengths)
+        solved = np.linalg.solve(lower, scaled)
         likelihood = -0.5 * float(solved @ solved) - float(np.log(np.diag(lower)).sum())
         if likelihood > best[0]:
             best = (likelihood, lengths)
-    lengths = best[1]
-    lower = np.linalg.cholesky(_matern(known, known, lengths) + NOISE * np.eye(len(known)))
-    across = np.linalg.solve(lower, _matern(known, points, lengths))
-    mean = across.T @ np.linalg.solve(lower, times)
-    return mean, np.sqrt(np.maximum(1.0 - (across**2).sum(axis=0), 1e-12))
+    lower = _factor(points[known], best[1])
+    across = np.linalg.solve(lower, _matern(points[known], points, best[1]))
+    mean = across.T @ np.linalg.solve(lower, scaled)
+    return middle + spread * mean, spread * np.sqrt(np.maximum(1.0 - (across**2).sum(axis=0), 1e-12))
+
+
+def _factor(known: Vector, lengths: Vector) -> Vector:
+    """Lower Cholesky factor of the covariance of the known points."""
+    return np.asarray(np.linalg.cholesky(_matern(known, known, lengths) + NOISE * np.eye(len(known))), dtype=np.float64)
 
 
 def _scales(dimensions: int) -> list[Vector]:
@@ -206,7 +283,7 @@ def _matern(a: Vector, b: Vector, lengths: Vector) -> Vector:
 
 
 def _expected_gain(mean: Vector, deviation: Vector, best: float) -> Vector:
-    """Expected improvement on the best standardised log time."""
+    """Expected improvement on the best log time."""
     z = (best - mean) / deviation
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     below = 0.5 * (1 + np.vectorize(math.erf)(z / math.sqrt(2)))

@@ -27,8 +27,9 @@ def record(
     """Measure the points and store the set, also when Ctrl-C cut it short.
 
     Raises:
-        UsageError: a point cannot be measured as asked, or the store cannot be written.
+        UsageError: a point cannot be measured as asked, the name is taken, or the store cannot be written.
     """
+    store.check_name(name, folder)
     facts = fingerprint(hardware_of(settings).hash(), Path(points[0].file).parent if points else None)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".measuring-") as temporary:

@@ -10,6 +10,7 @@ import polars as pl
 
 import nkilab
 from nkilab.bench.backend import Outcome, Timing
+from nkilab.bench.limit import limited
 from nkilab.case import Case
 from nkilab.run import Run
 from nkilab.simulator import Finding, Sim
@@ -22,7 +23,8 @@ class SimBackend:
     deterministic = True
     times = True
 
-    def __init__(self, sim: Sim) -> None:
+    def __init__(self, sim: Sim, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
         self.sim = dataclasses.replace(sim, on_finding="collect").resolved()
 
     def execute(self, case: Case, inputs: Sequence[Sequence[Any]]) -> Sequence[Outcome]:
@@ -30,28 +32,38 @@ class SimBackend:
         return [self._execute(case, arguments) for arguments in inputs]
 
     def _execute(self, case: Case, arguments: Sequence[Any]) -> Outcome:
-        run = nkilab.simulate(case.kernel, *arguments, sim=self.sim, mutates=case.mutates, **case.meta)
-        return Outcome(run.outputs, tuple(arguments), tuple(map(plain_finding, run.findings)))
+        run = self._run(case, arguments, values=True)
+        outputs = nkilab.per_rank([each.outputs for each in run.ranks]) if case.ranks > 1 else run.outputs
+        return Outcome(outputs, tuple(arguments), tuple(map(plain_finding, run.findings)))
+
+    def _run(self, case: Case, arguments: Sequence[Any], *, values: bool) -> Run:
+        sim = dataclasses.replace(self.sim, ranks=case.ranks, values=values)
+        with limited(f"the simulation of {case.name}", self.timeout_s):
+            return nkilab.simulate(case.kernel, *arguments, sim=sim, mutates=case.mutates, **case.meta)
 
     def time(self, case: Case, inputs: Sequence[Any], count: int) -> Timing:  # noqa: ARG002
-        """See `Backend.time`."""
-        sim = dataclasses.replace(self.sim, values=False)
-        run = nkilab.simulate(case.kernel, *inputs, sim=sim, mutates=case.mutates, **case.meta)
-        rows = run.profile.table("Instruction")
-        moved = sum(int(rows[name].sum()) for name in ("hbm_read_bytes", "hbm_write_bytes"))
-        low, high = run.total_range_us
+        """See `Backend.time`. The time of several ranks is that of the one that takes longest; bytes are those of all."""
+        run = self._run(case, inputs, values=False)
+        slowest = max(run.ranks, key=lambda each: each.total_us)
+        sizes = [_output_bytes(each) for each in run.ranks]
         return Timing(
-            times_us=(run.total_us,),
+            times_us=(slowest.total_us,),
             kind="modelled",
             route="clock",
-            body_us=run.body_us,
-            range_us=(low, high),
-            confidence=dict(run.confidence),
-            hbm_bytes=moved,
-            output_bytes=_output_bytes(run),
+            body_us=slowest.body_us,
+            range_us=slowest.total_range_us,
+            confidence=dict(slowest.confidence),
+            hbm_bytes=sum(map(_moved_bytes, run.ranks)),
+            output_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
             findings=tuple(map(plain_finding, run.findings)),
             profile=run,
         )
+
+
+def _moved_bytes(run: Run) -> int:
+    """Bytes that a rank's instructions read from and wrote to HBM."""
+    rows = run.profile.table("Instruction")
+    return sum(int(rows[name].sum()) for name in ("hbm_read_bytes", "hbm_write_bytes"))
 
 
 def _output_bytes(run: Run) -> int | None:

@@ -12,12 +12,14 @@ An id is the UTC time and six digits of the content's hash; `latest`, a name, or
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,10 +82,8 @@ def write(results: ResultSet, store: Path, artifacts: Path | None = None) -> Pat
     """Write a set into its own folder of the store and give that folder. `artifacts` is moved into it.
 
     Raises:
-        UsageError: the store cannot be written, or has a set of that name.
+        UsageError: the store cannot be written, or the set's name cannot be given or is taken.
     """
-    if results.name and any(entry.name == results.name for entry in log(store)):
-        raise UsageError(f"{store} has a set named {results.name!r}", fix="give another --name")
     place = store / results.id
     try:
         store.mkdir(parents=True, exist_ok=True)
@@ -95,10 +95,31 @@ def write(results: ResultSet, store: Path, artifacts: Path | None = None) -> Pat
                 shutil.move(str(artifacts), fresh / "artifacts")
                 moved = _relative(results, artifacts)
             _write_files(moved, fresh)
-            fresh.rename(place)
+            with _alone(store):
+                check_name(results.name, store)
+                fresh.rename(place)
     except OSError as error:
         raise UsageError(f"{store} cannot be written: {error.strerror or error}") from error
     return place
+
+
+def check_name(name: str, store: Path) -> None:
+    """Raise UsageError where a set cannot be called so: the name means something else, or another set has it."""
+    if name == "latest" or name != name.strip() or "/" in name or name.startswith(("git:", "python:")):
+        raise UsageError(f"a set cannot be named {name!r}", rule="latest, git:…, python:… and paths mean other things")
+    if name and any(entry.name == name for entry in log(store)):
+        raise UsageError(f"{store} has a set named {name!r}", fix="give another --name")
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Hold other writers of the store off."""
+    lock = os.open(store, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _relative(results: ResultSet, folder: Path) -> ResultSet:
@@ -146,9 +167,19 @@ def read(folder: Path) -> ResultSet:
 
 
 def log(store: Path) -> list[ResultSet]:
-    """Every set of a store, oldest first; a folder that is none is left out."""
-    sets = [read(path.parent) for path in store.glob("[!.]*/set.json")]
-    return sorted(sets, key=lambda entry: (entry.made, entry.id))
+    """Every set of a store that can be read, oldest first."""
+    return scan(store)[0]
+
+
+def scan(store: Path) -> tuple[list[ResultSet], list[str]]:
+    """Every set of a store, oldest first, and what is wrong with those that cannot be read."""
+    sets, damaged = [], []
+    for path in sorted(store.glob("[!.]*/set.json")):
+        try:
+            sets.append(read(path.parent))
+        except InputError as error:
+            damaged.append(error.what)
+    return sorted(sets, key=lambda entry: (entry.made, entry.id)), damaged
 
 
 def find(reference: str, store: Path) -> ResultSet:
@@ -159,7 +190,7 @@ def find(reference: str, store: Path) -> ResultSet:
     """
     if (Path(reference) / "set.json").is_file():
         return read(Path(reference))
-    sets = log(store)
+    sets, damaged = scan(store)
     if reference == "latest" and sets:
         return sets[-1]
     named = [s for s in sets if reference in {s.id, s.name}] or [s for s in sets if s.id.startswith(reference)]
@@ -169,7 +200,9 @@ def find(reference: str, store: Path) -> ResultSet:
         raise UsageError(f"{reference!r} begins {len(named)} ids", values=", ".join(s.id for s in named))
     known = [*(s.id for s in sets), *(s.name for s in sets if s.name), "latest"]
     raise UsageError(
-        f"{store} has no result set {reference!r}", fix=fix_for(reference, known) if sets else "nkilab bench makes one"
+        f"{store} has no result set {reference!r}",
+        values="; ".join(damaged),
+        fix=fix_for(reference, known[-8:]) if sets else "nkilab bench makes one",
     )
 
 
@@ -188,6 +221,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "backend": row.backend,
         "target": row.target,
         "cores": row.cores,
+        "ranks": row.ranks,
         "route": row.route,
         "kind": row.kind,
         "gated": row.gated,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,12 @@ class VendorError(NkilabError):
     code = "vendor-failed"
 
 
+class VendorTimeoutError(VendorError):
+    """A command of the vendor's gave no answer in time and was killed."""
+
+    code = "timed-out"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command: its words, what it adds to the environment, and the files it must leave (patterns in `folder`)."""
@@ -44,38 +52,57 @@ def run(command: Command, timeout_s: float) -> str:
     """Run a command and give its standard output; both streams stay in `<first leaves or name>.log` of its folder.
 
     Raises:
-        VendorError: not found, a non-zero status, a timeout, or a file that it should have left is missing or empty.
+        VendorTimeoutError: no answer in time; it is killed with all that it started.
+        VendorError: not found, a non-zero status, or a file that it should have left is missing or empty.
     """
-    environment = {**os.environ, **command.variables}
     shown = " ".join(command.words)
+    log = command.folder / f"{Path(command.words[0]).name}.log"
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command.words,
             cwd=command.folder,
-            env=environment,
-            capture_output=True,
+            env={**os.environ, **command.variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout_s,
-            check=False,
+            start_new_session=True,
         )
-    except FileNotFoundError as error:
+    except OSError as error:
         raise VendorError(
-            f"there is no {command.words[0]}", fix="install it, or give its path or another --route"
+            f"{command.words[0]} cannot be started: {error.strerror}",
+            fix="install it, or give its path or another --route",
         ) from error
+    try:
+        output, errors = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        raise VendorError(
-            f"no answer after {timeout_s:.0f} s", values=shown, fix="the core may hang: nkilab preflight"
+        output, errors = _killed(process)
+        _logged(log, f"$ {shown}\n{output}{errors}killed after {timeout_s:g} s\n")
+        raise VendorTimeoutError(
+            f"no answer after {timeout_s:g} s", values=shown, fix=f"the core may hang: nkilab preflight; read {log}"
         ) from error
-    log = command.folder / f"{Path(command.words[0]).name}.log"
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"$ {shown}\n{done.stdout}{done.stderr}")
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_TAIL_LINES:])
-        raise VendorError(f"{Path(command.words[0]).name} ended with status {done.returncode}: {tail}", values=shown)
+    except BaseException:
+        _killed(process)
+        raise
+    _logged(log, f"$ {shown}\n{output}{errors}")
+    if process.returncode:
+        tail = "\n".join((output + errors).strip().splitlines()[-_TAIL_LINES:])
+        raise VendorError(f"{Path(command.words[0]).name} ended with status {process.returncode}: {tail}", values=shown)
     for pattern in command.leaves:
         if not any(path.stat().st_size for path in command.folder.glob(pattern)):
             raise VendorError(f"{Path(command.words[0]).name} left no {pattern}", values=shown, fix=f"read {log}")
-    return done.stdout
+    return output
+
+
+def _killed(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a command with all that it started, which may hold its streams open; what it had printed."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()
+
+
+def _logged(log: Path, text: str) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

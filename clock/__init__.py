@@ -1,7 +1,9 @@
 """The clock: when each instruction and DMA of a trace would run on the hardware that a table describes."""
 
 from .calibration import Fit, Number, fit, held_out
+from .floor import floor_ns
 from .ladder import Ladder, Step, ladder
+from .meetings import meeting_ns
 from .points import Point, predicted
 from .policy import Policy
 from .timing import Timing, time
@@ -15,8 +17,10 @@ __all__ = [
     "Step",
     "Timing",
     "fit",
+    "floor_ns",
     "held_out",
     "ladder",
+    "meeting_ns",
     "predicted",
     "time",
 ]

@@ -82,13 +82,14 @@ def meetings(
     np.maximum.at(largest, number, sent)
     apis = [names["api"][code].removesuffix("_trigger") for code in np.asarray(table["api"]).tolist()]
     cost = np.array(
-        [_cost(api, count, size, hw) for api, count, size in zip(apis, ranks, largest[number], strict=True)]
+        [meeting_ns(api, count, size, hw) for api, count, size in zip(apis, ranks, largest[number], strict=True)]
     )
     moves = np.array([api not in (BARRIER, TRANSFER) for api in apis])
     return Meetings(np.asarray(table["instruction"], np.int64), number, cost, moves, hw)
 
 
-def _cost(api: str, ranks: int, size: float, hw: Hardware) -> float:
+def meeting_ns(api: str, ranks: int, size: float, hw: Hardware) -> float:
+    """What a meeting costs when all are there, in ns: of so many ranks that contribute so many bytes each."""
     if api == TRANSFER:
         return 0.0
     if api == BARRIER:

@@ -107,8 +107,17 @@ def _timed(
     policy: Policy,
 ) -> list[_Part]:
     """The tables of every core."""
-    prepared = [_prepare(program, hw, policy, cores) for program, cores in zip(given, _sharing(given, hw), strict=True)]
-    return [_part(*one) for one in _laid_out(prepared, meetings(columns, names, hw), hw)]
+    return [_part(*one) for one in _laid_out(prepared(given, hw, policy), meetings(columns, names, hw), hw)]
+
+
+def prepared(given: list[Program], hw: Hardware, policy: Policy) -> list[Prepared]:
+    """The programs of every core with all that does not depend on times."""
+    return [_prepare(program, hw, policy, cores) for program, cores in zip(given, _sharing(given, hw), strict=True)]
+
+
+def launch_ns(hw: Hardware) -> float:
+    """What a launch adds to its body."""
+    return hw.launch.prologue_ns + hw.launch.tail_ns
 
 
 def _sharing(given: list[Program], hw: Hardware) -> list[float]:
@@ -133,7 +142,7 @@ def _end(parts: list[_Part]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """One core's program, ready to be laid out in time."""
 
     program: Program
@@ -178,7 +187,7 @@ class _Part:
     class_ns: Floats
 
 
-def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> _Prepared:
+def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> Prepared:
     """Everything about one core's program that does not depend on times."""
     program, placement = laid_out(in_pieces(given, hw), hw, policy)
     seen = operands(program, hw)
@@ -190,12 +199,10 @@ def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> _Pre
     producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
     waits = _waits(producer, consumer, stream[device.source], edges.kind)
     met = shared(program, device, engine, placement, seen, hw)
-    return _Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits, met)
+    return Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits, met)
 
 
-def _laid_out(
-    prepared: list[_Prepared], found: Meetings | None, hw: Hardware
-) -> list[tuple[_Prepared, Times, Columns]]:
+def _laid_out(prepared: list[Prepared], found: Meetings | None, hw: Hardware) -> list[tuple[Prepared, Times, Columns]]:
     """All programs in time, and their rows of `collectives`; members of a meeting go on when the last has come."""
     if found is None:
         return [(one, one.run(hw), _collectives(one, None)) for one in prepared]
@@ -215,7 +222,7 @@ def _laid_out(
     return list(zip(prepared, times, tables, strict=True))
 
 
-def _collectives(one: _Prepared, met: tuple[Meetings, Times] | None) -> Columns:
+def _collectives(one: Prepared, met: tuple[Meetings, Times] | None) -> Columns:
     if met is None:
         return {name: np.zeros(0) for name in ("trace_row", "meeting", "start", "end")}
     found, times = met
@@ -228,7 +235,7 @@ def _collectives(one: _Prepared, met: tuple[Meetings, Times] | None) -> Columns:
     }
 
 
-def _part(one: _Prepared, times: Times, collectives: Columns) -> _Part:
+def _part(one: Prepared, times: Times, collectives: Columns) -> _Part:
     """The tables of one core."""
     program, device, moved = one.program, one.device, one.moved
     memory = _memory(program, one.placement, device, times)
@@ -385,7 +392,7 @@ def _join(parts: list[_Part], hw: Hardware, others: list[float]) -> Timing:
         **tables,
         names=_names(parts[0].opcodes if parts else ()),
         body_ns=body,
-        total_ns=hw.launch.prologue_ns + body + hw.launch.tail_ns,
+        total_ns=body + launch_ns(hw),
         range_ns=body_range([body, *others], share, hw),
         confidence=dict(zip(CLASSES, share.tolist(), strict=True)),
         class_ns=dict(zip(CLASSES, spent.tolist(), strict=True)),

@@ -32,10 +32,12 @@ class Case:
         axes: sizes and types by name with their defaults, for example `{"m": 1024, "dtype": "bfloat16"}`. The axis
             `ranks` says on how many devices the case runs: `inputs` then gives `nkilab.per_rank([…])` for what differs.
         meta: keyword arguments of the kernel only, such as block sizes.
-        flops: `flops(axes)` gives the useful floating-point operations, for a share of the peak; None where unknown.
+        flops: `flops(axes)` gives the useful floating-point operations of all ranks together, for a share of the peak;
+            None where unknown.
         mutates: parameters that the kernel is meant to write in place.
         reduction: the axis over whose length sums run; it sets the tolerance. None where nothing is summed.
         roundings: how often a value is rounded to the outputs' dtype on its way to them; it sets the tolerance.
+        torch: the same in torch, for the backend of that name: takes the inputs as CPU tensors, and of `meta` what it names.
         name: what the case is called; the kernel's name unless said.
 
     Raises:
@@ -51,12 +53,13 @@ class Case:
     mutates: tuple[str, ...] = ()
     reduction: str | None = None
     roundings: int = 1
+    torch: Callable[..., Any] | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
-        for what in ("kernel", "inputs", "reference", "flops"):
+        for what in ("kernel", "inputs", "reference", "flops", "torch"):
             value = getattr(self, what)
-            optional = what in {"reference", "flops"}
+            optional = what in {"reference", "flops", "torch"}
             if not (callable(value) or (optional and value is None)):
                 raise UsageError(f"Case: {what} must be a function", values=f"{what} is {value!r}")
         object.__setattr__(self, "name", self.name or getattr(self.kernel, "__name__", ""))
@@ -113,7 +116,7 @@ class Case:
         """
         if self.reference is None:
             raise UsageError(f"case {self.name} has no reference", fix="pass reference= to Case")
-        copies = tuple(_each_rank(_copied, item) for item in inputs)
+        copies = copied(inputs)
         return self.reference(*(_listed(item) for item in copies)), copies
 
     def written(self, inputs: Sequence[Any] | None) -> tuple[Any, ...]:
@@ -186,8 +189,8 @@ def compare_ranks(
     results = [
         compare(
             case,
-            (own, [_of_rank(item, rank) for item in case.written(inputs)]),
-            (_of_rank(expected, rank), [_of_rank(item, rank) for item in case.written(after)]),
+            (own, [of_rank(item, rank) for item in case.written(inputs)]),
+            (of_rank(expected, rank), [of_rank(item, rank) for item in case.written(after)]),
         )
         for rank, own in enumerate(outputs)
     ]
@@ -215,7 +218,13 @@ def _listed(value: Any) -> Any:
     return list(value.values) if _per_rank(value) else value
 
 
-def _of_rank(value: Any, rank: int) -> Any:
+def copied(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """The inputs with arrays of their own, on every rank."""
+    return tuple(_each_rank(_copied, item) for item in inputs)
+
+
+def of_rank(value: Any, rank: int) -> Any:
+    """What one rank has of a value: its own one of `nkilab.per_rank([…])`, else the value itself, which all share."""
     return value.values[rank] if _per_rank(value) else value
 
 

@@ -45,6 +45,7 @@ def bench(
     core: measuring.Core = 0,
     lnc: measuring.Lnc = 1,
     torch: measuring.Torch = None,
+    timeout: measuring.Timeout = 900.0,
     out: options.Out = None,
     force: options.Force = False,
 ) -> Result:
@@ -65,7 +66,7 @@ def bench(
     settings = measuring.settings(
         backend=backend, target=target, change=change, nki=nki, seed=seed, seeds=seeds, gated=gate, width=width,
         most=most, warmup=warmup, route=route, runner_python=runner_python, timer_python=timer_python, core=core,
-        lnc=lnc, torch=torch,
+        lnc=lnc, torch=torch, timeout_s=timeout,
     )  # fmt: skip
     results = measuring.measured(
         kernels, axis, meta, settings, pairs=pairwise, workers=workers, scheduler=scheduler, name=name, folder=folder
@@ -94,14 +95,14 @@ def _store(folder: Path | None) -> Path:
 
 
 def _log(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) -> Result:  # noqa: ARG001
-    from nkilab.bench.store import log
+    from nkilab.bench.store import scan
 
     if words:
         raise UsageError("bench log takes no further words", values=" ".join(words), fix="nkilab bench show SET")
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("set", "name", "made (UTC)", "points", "refused", "backend", "commit", "status"):
         grid.add_column(column)
-    sets = log(folder)
+    sets, damaged = scan(folder)
     for entry in sets:
         git = entry.fingerprint.get("git") or {}
         commit = str(git.get("commit", "–"))[:9] + (" +changes" if git.get("dirty") else "")
@@ -112,7 +113,8 @@ def _log(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) 
         )
     heads = ("id", "name", "made", "command", "status", "folder")
     rows = [{**{h: getattr(s, h) for h in heads}, "points": len(s.rows)} for s in sets]
-    return Result(data={"store": folder, "sets": rows}, text=(grid if sets else f"no result sets in {folder}",))
+    text = (grid if sets else f"no result sets in {folder}", *(f"cannot be read: {what}" for what in damaged))
+    return Result(data={"store": folder, "sets": rows, "damaged": damaged}, text=text)
 
 
 def _show(words: Sequence[str], folder: Path, _out: Path | None, *, force: bool) -> Result:  # noqa: ARG001

@@ -43,6 +43,9 @@ RunnerPython = Annotated[str | None, typer.Option(metavar="PYTHON", help="The Py
 TimerPython = Annotated[str | None, typer.Option(metavar="PYTHON", help="The Python that has nrtpy or spike.")]
 Core = Annotated[int, typer.Option(min=0, help="NeuronCore to run on.")]
 Lnc = Annotated[int, typer.Option(min=1, max=2, help="Cores of a logical NeuronCore.")]
+Timeout = Annotated[
+    float, typer.Option(min=0.001, help="Most seconds for one simulation of the kernel, or one vendor command.")
+]
 Torch = Annotated[str | None, typer.Option(metavar="FILE.py:FUNCTION", help="The function of the torch backend.")]
 
 
@@ -96,11 +99,18 @@ def measured(
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int, Row], None]]:
-    """A bar on a terminal, nothing in a pipe; gives the function to call as each point finishes."""
+    """A bar over points; gives the function to call as each finishes."""
+    with bar(what, total) as advance:
+        yield lambda _position, row: advance(f"{what}: {row.label}")
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, nothing in a pipe; gives the function that takes it a step further and says what was done."""
     if not sys.stderr.isatty() or total < 2:
-        yield lambda _position, _row: None
+        yield lambda _said: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda _position, row: bar.update(task, advance=1, description=f"{what}: {row.label}")
+    with Progress(*columns, console=console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda said: shown.update(task, advance=1, description=said)

@@ -36,7 +36,7 @@ def point_text(row: Row, folder: Path | None = None) -> tuple[RenderableType, ..
     """One point, line by line; `folder` is where its set lies."""
     lines: list[RenderableType] = [
         f"{row.label}",
-        f"backend   {row.backend} for {row.target}{f', {row.cores} cores' if row.cores > 1 else ''}",
+        f"backend   {row.backend} for {row.target}{_size(row)}",
         f"gate      {_gate(row)}",
     ]
     lines += [Text(f"refused   {refusal_text(r)}", "bold red") for r in row.refused]
@@ -45,13 +45,35 @@ def point_text(row: Row, folder: Path | None = None) -> tuple[RenderableType, ..
     lines += [f"finding   {f['severity']} [{f['code']}] {f['message']}" for f in row.findings]
     lines += [f"note      {note}" for note in row.notes]
     lines += [f"{name:<9} {folder / path if folder else path}" for name, path in row.artifacts.items()]
-    return tuple(lines)
+    return (*lines, *_next(row, folder))
+
+
+def _next(row: Row, folder: Path | None) -> list[str]:
+    """What the profile says would gain most, and the command that says more; nothing where there is no profile."""
+    path = row.artifacts.get("profile")
+    place = folder / path if folder and path else None
+    if place is None or not place.exists():
+        return []
+    import nkilab
+
+    first = nkilab.load(place).advice().rows.head(1).to_dicts()
+    said = "no rule of nkilab finds something to gain"
+    if first:
+        (found,) = first
+        said = f"{found['what']}: up to {found['gain_ns'] / 1e3:.2f} us, because {found['evidence']}"
+    return [f"next      {said}", f"          nkilab advice {place}"]
 
 
 def refusal_text(refusal: Mapping[str, Any]) -> str:
     """A refusal's code, message and seed."""
     seed = "" if refusal.get("seed") is None else f" (seed {refusal['seed']})"
     return f"{refusal['code']}: {refusal['message']}{seed}"
+
+
+def _size(row: Row) -> str:
+    """Cores and ranks, where there are several."""
+    cores = f", {row.cores} cores" if row.cores > 1 else ""
+    return cores + (f", {row.ranks} ranks: the time of the slowest, FLOPs and bytes of all" if row.ranks > 1 else "")
 
 
 def _gate(row: Row) -> str:

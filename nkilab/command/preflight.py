@@ -75,7 +75,7 @@ def _text(report: Report) -> tuple[Any, ...]:
     for check in report.checks:
         places = ("all" if check.device is None else str(check.device), "–" if check.core is None else str(check.core))
         numbers = (_number(check.value, check.unit), _number(check.neighbours, check.unit))
-        expected = "not in the table" if check.core is None else _number(check.expected, check.unit)
+        expected = _number(check.expected, check.unit) + (" (guessed)" if check.guessed else "")
         grid.add_row(check.probe, *places, *numbers, expected, _verdict(check))
     said = [Text(f"{_place(c)}: {c.probe} {c.verdict}: {c.message}", "bold red") for c in report.bad]
     return (grid, *said, f"{len(report.cores)} cores, {len(report.bad)} of {len(report.checks)} checks did not pass")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from nkilab.command.result import Result
 from nkilab.errors import UsageError
 
 if TYPE_CHECKING:
+    from nkilab.bench.point import Point
     from nkilab.bench.tune import Plan, Tuned
 
 Kernel = Annotated[
@@ -49,6 +51,7 @@ def tune(
     timer_python: measuring.TimerPython = None,
     core: measuring.Core = 0,
     lnc: measuring.Lnc = 1,
+    timeout: measuring.Timeout = 900.0,
 ) -> Result:
     """Search a kernel's meta-parameters on the simulator's clock, then gate and measure the best few.
 
@@ -68,10 +71,11 @@ def tune(
     settings = measuring.settings(
         backend=backend, target=target, change=change, nki=nki, seed=seed, seeds=seeds, width=0.01, most=200,
         route=route, runner_python=runner_python, timer_python=timer_python, core=core, lnc=lnc,
+        timeout_s=timeout,
     )  # fmt: skip
     plan = _plan(kernel, axis, meta, settings, budget=budget, confirm=confirm, batch=workers)
     cache = Cache((store or FOLDER) / "cache.sqlite")
-    with choose(scheduler, workers, plan.most) as executor, measuring.progress("tuning", plan.most) as done:
+    with choose(scheduler, workers, plan.most) as executor, _progress(plan) as done:
         tuned = search(plan, executor, cache, done)
     return Result(data=_data(plan, tuned), text=_text(plan, tuned), failed=tuned.best is None)
 
@@ -104,6 +108,16 @@ def _plan(
     return Plan(point=point, space=space, settings=settings, **fields)  # type: ignore[arg-type]
 
 
+@contextmanager
+def _progress(plan: Plan) -> Iterator[Callable[[str, Point], None]]:
+    """A bar over bounds and then simulations."""
+    with measuring.bar("tuning", plan.size + plan.most) as advance:
+        yield lambda what, point: advance(f"{_DOING[what]}: {point.label}")
+
+
+_DOING = {"floor": "lower bounds", "time": "simulating"}
+
+
 def _data(plan: Plan, tuned: Tuned) -> dict[str, Any]:
     return {
         "case": plan.point.case,
@@ -111,11 +125,13 @@ def _data(plan: Plan, tuned: Tuned) -> dict[str, Any]:
         "space": plan.space,
         "configurations": tuned.search.size,
         "evaluated": len(tuned.search.trials),
+        "pruned": len(tuned.search.pruned),
+        "impossible": len(tuned.search.impossible),
         "cached": tuned.cached,
         "budget": plan.most,
         "stopped": tuned.search.stopped,
         "bound_us": tuned.bound_us,
-        "trials": tuned.search.trials,
+        "trials": (*tuned.search.trials, *tuned.search.pruned, *tuned.search.impossible),
         "confirmed": tuned.confirmed,
         "best": tuned.best,
     }
@@ -124,7 +140,7 @@ def _data(plan: Plan, tuned: Tuned) -> dict[str, Any]:
 _WHY = {
     "exhausted": "every configuration was tried",
     "budget": "the budget is used up",
-    "bound": "nothing can be faster by more than 1 %",
+    "pruned": "nothing that is left can be faster",
     "interrupted": "interrupted: what was simulated is kept, the same command goes on from there",
 }
 
@@ -133,7 +149,10 @@ def _text(plan: Plan, tuned: Tuned) -> tuple[Any, ...]:
     found = tuned.search
     head = (
         f"{len(found.trials)} of {found.size} configurations simulated ({tuned.cached} were known): {_WHY[found.stopped]}",
-        f"no configuration can be modelled faster than {tuned.bound_us:.2f} us",
+        f"{len(found.pruned)} pruned: their lower bound is above the best time, or their instructions are those of another; {len(found.impossible)} cannot run",
+        "no lower bounds: more than a thousand configurations"
+        if tuned.bound_us is None
+        else f"no configuration can be modelled faster than {tuned.bound_us:.2f} us",
     )
     best = point_text(tuned.best) if tuned.best else ("no configuration passed the gate",)
     return (*head, _table(plan, tuned), "best:", *best)
@@ -144,13 +163,16 @@ def _table(plan: Plan, tuned: Tuned) -> Table:
     for name in plan.space:
         grid.add_column(name, justify="right")
     grid.add_column("modelled us", justify="right")
+    grid.add_column("at least us", justify="right")
     grid.add_column("confirmed")
     rows = {tuple(row.meta.get(name) for name in plan.space): row for row in tuned.confirmed}
-    ranked = sorted(tuned.search.trials, key=lambda trial: (trial.us is None, trial.us or 0.0))
+    every = (*tuned.search.trials, *tuned.search.impossible, *tuned.search.pruned)
+    ranked = sorted(every, key=lambda trial: (trial.us is None, trial.us or trial.floor_us or 0.0))
     for trial in ranked[:SHOWN]:
         values = tuple(trial.configuration[name] for name in plan.space)
         row, said = rows.get(values), ""
         if row is not None:
             said = ", ".join(r["code"] for r in row.refused) or f"{row.median_us:.2f} us {row.kind}"
-        grid.add_row(*map(str, values), "–" if trial.us is None else f"{trial.us:.2f}", said or trial.why)
+        numbers = ("–" if us is None else f"{us:.2f}" for us in (trial.us, trial.floor_us))
+        grid.add_row(*map(str, values), *numbers, said or trial.why.partition("\n")[0])
     return grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import nkilab
 from nkilab.bench import store
 from nkilab.bench.executors import Inline
-from nkilab.bench.point import Row, row_from_dict, row_to_dict
+from nkilab.bench.measure import measure
+from nkilab.bench.point import Point, Row, Settings, row_from_dict, row_to_dict
 from nkilab.bench.targets import targets
 from nkilab.command import main
 from nkilab.errors import InputError, UsageError
@@ -107,7 +109,6 @@ def test_full_and_pairwise_sweeps(write_kernel: Callable[..., Path], capsys: pyt
         (["scale.py", "--meta", "tiel=1"], "did you mean tile"),
         (["scale.py", "--backend", "trm"], "did you mean trn"),
         (["scale.py", "--backend", "trn"], "--runner-python"),
-        pytest.param(["scale.py", "--backend", "torch"], "--torch FILE.py:FUNCTION", marks=pytest.mark.torch),
         (["scale.py", "--scheduler", "tcp://127.0.0.1:1"], "no dask scheduler answers"),
         (["nothing.py"], "no file nothing.py"),
         (["show", "nothing"], "nkilab bench makes one"),
@@ -261,3 +262,48 @@ def test_a_bare_name_is_a_case_or_a_file_of_our_own_kernels(name: str, cases: in
     path, found = targets(name)
     assert path.parent.name == "kernels"
     assert len(found) == cases
+
+
+def test_a_damaged_set_is_named_and_the_others_are_listed(
+    write_kernel: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_kernel()
+    rows(capsys, "scale.py", "--name", "good")
+    rows(capsys, "scale.py", "--name", "bad")
+    folder = store.find("bad", store.FOLDER).folder
+    assert folder is not None
+    (folder / "rows.json").write_text("{")
+    assert main(["bench", "log", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)["data"]
+    assert [entry["name"] for entry in data["sets"]] == ["good"]
+    assert [folder.name in what for what in data["damaged"]] == [True]
+    assert main(["bench", "log"]) == 0
+    assert f"cannot be read: nkilab-out/bench/{folder.name}" in capsys.readouterr().out
+    assert main(["bench", "show", "good"]) == 0
+
+
+@pytest.mark.parametrize("name", ["latest", "git:main", "a/b", "taken"])
+def test_a_name_that_cannot_be_given_is_refused_before_anything_is_measured(
+    name: str, write_kernel: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_kernel()
+    rows(capsys, "scale.py", "--name", "taken")
+    monkeypatch.setattr("nkilab.bench.sweep.run", lambda *_: pytest.fail("measured"))
+    assert main(["bench", "scale.py", "--name", name]) == 2
+    assert "named" in capsys.readouterr().err
+
+
+def test_of_writers_at_once_one_gets_the_name(write_kernel: Callable[..., Path], tmp_path: Path) -> None:
+    row = measure(Point(file=str(write_kernel()), case="scale"), Settings(seeds=1))
+
+    def write(_number: int) -> bool:
+        made = store.new_set([row], name="one", command="", fingerprint={}, settings=Settings(), status="complete")
+        try:
+            store.write(made, tmp_path / "store")
+        except UsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(write, range(8))) == 1
+    assert [entry.name for entry in store.log(tmp_path / "store")] == ["one"]

@@ -69,11 +69,11 @@ def test_points_that_are_wrong_new_or_gone_have_their_own_verdicts() -> None:
         ("mean>0.5%", ["the geometric mean is 1.0099 times the old one"]),
         ("slower", ["k n=2 is slower"]),
         ("refused", []),
-        ("findings", ["k n=1 has new findings: sbuf-over-capacity"]),
+        ("findings", ["k n=1 has new findings: spill"]),
     ],
 )
 def test_conditions(condition: str, said: list[str]) -> None:
-    found = {"findings": ({"code": "sbuf-over-capacity", "message": "", "severity": "warning"},)}
+    found = {"findings": ({"code": "spill", "message": "", "severity": "warning"},)}
     old = [row(n, (100.0,)) for n in (1, 2, 3)]
     new = [row(1, (100.0,), **found), row(2, (103.0,)), row(3, (100.0,))]
     assert failures(compare(results(*old), results(*new)), [condition]) == said
@@ -149,9 +149,21 @@ def test_a_revision_that_breaks_the_kernel_fails_the_gate(history: Path, capsys:
     assert "**Failed**" in Path("comment.md").read_text()
 
 
+def test_a_kernel_that_a_revision_has_not_is_added(
+    history: Path, write_kernel: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_kernel("fresh.py")
+    git(history, "add", "fresh.py")
+    git(history, "commit", "-q", "-m", "fresh")
+    assert main(["compare", "git:v2", "git:HEAD", "--kernel", "fresh.py", "--fail-if", "slower>2%", "--json"]) == 0
+    (change,) = json.loads(capsys.readouterr().out)["data"]["comparison"]["changes"]
+    assert (change["verdict"], change["old_us"], change["ratio"]) == ("added", None, None)
+
+
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
+        (["git:v1", "git:v2", "--kernel", "typo.py"], "no file typo.py"),
         (["git:nothing", "git:v1", "--kernel", "scale.py"], "no revision 'nothing'"),
         (["git:v1", "git:v2"], "--kernel FILE.py"),
         (["before", "after"], "nkilab bench makes one"),

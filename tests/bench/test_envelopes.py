@@ -1,4 +1,4 @@
-"""The form of the JSON of `tune`, `compare` and `preflight`: keys and types are compared with `golden/<command>.json`.
+"""The form of the JSON of `bench`, `tune`, `compare` and `preflight`: keys and types are compared with `golden/<command>.json`.
 
 A wanted change: NKILAB_UPDATE_GOLDEN=1 python -m pytest tests/bench/test_envelopes.py, and read the difference.
 """
@@ -26,7 +26,17 @@ TYPES = {bool: "boolean", int: "number", float: "number", str: "string", type(No
 def form(value: Any) -> Any:
     """Keys of objects, types of leaves; the elements of a list merged into one. Names that a user chooses do not count."""
     if isinstance(value, dict):
-        free = {"environment", "axes", "meta", "configuration", "space", "facts", "artifacts"}
+        free = {
+            "environment",
+            "fingerprint",
+            "settings",
+            "axes",
+            "meta",
+            "configuration",
+            "space",
+            "facts",
+            "artifacts",
+        }
         return {key: "by name" if key in free else form(item) for key, item in value.items()}
     if isinstance(value, list):
         return [functools.reduce(merged, map(form, value))] if value else []
@@ -56,6 +66,12 @@ def held(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> 
         golden.parent.mkdir(exist_ok=True)
         golden.write_text(json.dumps(found, indent=1) + "\n")
     assert found == json.loads(golden.read_text())
+
+
+def test_bench(write_kernel: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """A point that passes and one that cannot run; the environment is this machine's."""
+    write_kernel()
+    held("bench", ["scale.py", "--meta", "tile=128,256", "--axis", "n=256"], capsys)
 
 
 def test_tune(write_kernel: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,3 +92,17 @@ def test_without_the_gate_the_result_says_so(write_kernel: Callable[..., Path]) 
 
 def test_every_code_of_the_gate_says_what_it_means() -> None:
     assert all(text and not text.endswith(".") for text in CODES.values())
+
+
+def test_a_kernel_that_does_not_end_is_refused_with_the_line_where_it_was(write_kernel: Callable[..., Path]) -> None:
+    endless = {ALLOCATE: "while x is not None:\n        pass\n    " + ALLOCATE}
+    row = measured(write_kernel("endless.py", changes=endless), timeout_s=0.5)
+    (refusal,) = row.refused
+    assert (refusal["code"], row.times_us) == ("timed-out", ())
+    assert "endless.py:1" in refusal["message"]
+
+
+def test_the_kernel_s_line_is_named(write_kernel: Callable[..., Path]) -> None:
+    (refusal,) = measured(write_kernel("other.py", changes=BROKEN["is wrong"][0])).refused
+    assert "scale at " in refusal["message"]
+    assert "other.py:14" in refusal["message"]

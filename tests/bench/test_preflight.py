@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nkilab.bench import vendor
 from nkilab.bench.preflight import Check, Limits, judged, list_cores
 from nkilab.bench.probe_cases import BATTERY
 from nkilab.command import main
@@ -51,7 +52,9 @@ def test_a_healthy_instance_passes(
     assert [(c["probe"], c["core"]) for c in checks[:4]] == [("matmul", n) for n in range(4)]
     collectives = [(c["probe"], c["device"], c["value"]) for c in checks if c["unit"] == "GB/s"]
     assert collectives == [("allr", 0, 60.0), ("allr", 1, 60.0), ("allr between devices", None, 60.0)]
-    assert all(c["expected"] is None for c in checks if c["unit"] == "GB/s")
+    expected = [c["expected"] for c in checks if c["unit"] == "GB/s"]
+    assert expected[0] == expected[1] == pytest.approx(99.1, abs=0.1)
+    assert all(c["guessed"] == (c["unit"] == "GB/s") for c in checks)
     # Compiled once for each probe, then captured on every core.
     log = instance.log()
     compiled = [entry["kernel"] for entry in log if entry["tool"] == "nki"]
@@ -94,6 +97,36 @@ def test_a_dead_first_core_does_not_keep_the_others_from_being_checked(
     assert {c["core"] for c in checks if c["verdict"] == "ok"} == {1, 2, 3}
 
 
+def test_a_hanging_core_is_killed_named_and_not_waited_for_again(
+    instance: Vendor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probes = {"dma": BATTERY["dma"].bind(**SMALL["dma"]), "vector": BATTERY["vector"].bind(**SMALL["vector"])}
+    monkeypatch.setattr("nkilab.bench.preflight.BATTERY", probes)
+    monkeypatch.setenv("STANDIN_HANGING_CORES", "2")
+    run, waited = vendor.run, []
+
+    def impatient(command: vendor.Command, timeout_s: float) -> str:
+        hangs = command.variables.get("NEURON_RT_VISIBLE_CORES") == "2"
+        waited.extend([command.words[0]] if hangs else [])
+        return run(command, 0.3 if hangs else timeout_s)
+
+    monkeypatch.setattr("nkilab.bench.vendor.run", impatient)
+    bad = [c for c in checked(instance, capsys, "--no-collectives", status=1) if c["verdict"] != "ok"]
+    assert [(c["probe"], c["core"], c["verdict"]) for c in bad] == [("dma", 2, "failed"), ("vector", 2, "failed")]
+    assert "no answer after 0.3 s" in bad[0]["message"]
+    assert "not tried" in bad[1]["message"]
+    assert waited == ["neuron-explorer"]
+
+
+def test_what_a_killed_command_had_started_is_killed_too(tmp_path: Path) -> None:
+    """Its children hold the streams open: waiting for those would never end."""
+    command = vendor.Command(("sh", "-c", "echo begun; sleep 600 & sleep 600"), {}, tmp_path)
+    with pytest.raises(vendor.VendorTimeoutError) as caught:
+        vendor.run(command, 0.5)
+    assert caught.value.code == "timed-out"
+    assert "killed after 0.5 s" in (tmp_path / "sh.log").read_text()
+
+
 def test_a_failing_collective_is_named(
     instance: Vendor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +161,9 @@ def test_slow_against_neighbours_and_against_the_table() -> None:
     assert [c.verdict for c in judged([check(10.0, expected=6.0)], limits)] == ["below-table"]
     rates = [check(rate, unit="GB/s") for rate in (50.0, 50.0, 40.0)]
     assert [c.verdict for c in judged(rates, limits)] == ["ok", "ok", "slow"]
+    far = check(50.0, unit="GB/s", expected=100.0)
+    assert [c.verdict for c in judged([far], limits)] == ["below-table"]
+    assert [c.verdict for c in judged([dataclasses.replace(far, guessed=True)], limits)] == ["ok"]
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> list[Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nkilab.bench.axes import full
-from nkilab.bench.search import Configuration, Search, Trial, coordinates, search
+from nkilab.bench.search import Configuration, Floor, Search, Trial, coordinates, search
 from nkilab.errors import UsageError
 
 SPACE = {"m": (1, 2, 4, 8, 16), "n": (1, 2, 4), "k": (1, 2, 4, 8)}
@@ -54,9 +54,43 @@ def test_nothing_is_evaluated_twice_and_the_start_comes_first() -> None:
     assert found.stopped == "exhausted"
 
 
-def test_the_search_stops_where_the_bound_is_reached() -> None:
-    found = evaluated(bowl, bound_us=50.0, start={"m": 8, "n": 2, "k": 4})
-    assert (len(found.trials), found.stopped) == (1, "bound")
+def floored(function: Callable[[Configuration], float | None]) -> list[Floor]:
+    return [Floor(function(c), "dma") for c in full(SPACE)]
+
+
+def test_what_a_lower_bound_rules_out_is_pruned_not_evaluated() -> None:
+    found = evaluated(bowl, floors=floored(lambda c: 0.9 * bowl(c)), budget=60)
+    assert found.best is not None
+    assert (found.best.us, found.stopped) == (50.0, "pruned")
+    assert all(t.floor_us is not None and t.floor_us >= 50.0 and t.us is None for t in found.pruned)
+    assert len(found.trials) + len(found.pruned) == 60
+    assert len(found.trials) < 20
+    assert all(t.why == "dma alone takes longer" for t in found.pruned)
+
+
+def test_a_bound_that_is_reached_ends_the_search() -> None:
+    found = evaluated(bowl, floors=floored(lambda _c: 50.0), start={"m": 8, "n": 2, "k": 4})
+    assert (len(found.trials), len(found.pruned), found.stopped) == (1, 59, "pruned")
+
+
+def test_what_is_known_not_to_run_is_never_evaluated() -> None:
+    found = evaluated(bowl, floors=floored(lambda c: None if c["m"] == 8 else 1.0), budget=60)
+    assert {t.configuration["m"] for t in found.impossible} == {8}
+    assert (len(found.impossible), len(found.trials), found.stopped) == (12, 48, "exhausted")
+
+
+@pytest.mark.parametrize("start", [{"m": m, "n": n, "k": k} for m in (1, 4, 16) for n in (1, 4) for k in (1, 8)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_with_bounds_a_rugged_landscape_needs_a_third_too(start: dict[str, int], batch: int) -> None:
+    """Ridges that depend on the whole configuration, below which the bounds lie by up to a fifth."""
+
+    def rugged(c: Configuration) -> float:
+        return bowl(c) * (1.02 + 0.2 * math.sin(7 * c["m"] + 3 * c["n"] + c["k"]) ** 2)
+
+    found = evaluated(rugged, floors=floored(bowl), start=start, batch=batch)
+    assert found.best is not None
+    assert found.best.us == min(map(rugged, full(SPACE)))
+    assert len(found.trials) <= 20
 
 
 def test_it_is_the_same_every_time() -> None:
