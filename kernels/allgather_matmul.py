@@ -34,6 +34,7 @@ def allgather_matmul(lhs, rhs, ranks=1):
     ranks have equal shapes; rows of the result are in the order of the ranks.
     """
     K, M = lhs.shape
+    assert nl.num_programs() == 1, "ranks share out the work; a rank is one core"
     assert rhs.shape[0] == K, f"lhs contracts over {K}, rhs over {rhs.shape[0]}"
     result = nl.ndarray((ranks * M, rhs.shape[1]), dtype=lhs.dtype, buffer=nl.shared_hbm)
     group = ncc.ReplicaGroup([list(range(ranks))])

@@ -64,10 +64,12 @@ def flash_attention(
         transpose: "dma" or "tensor", who transposes 16-bit weights; fp32 ones go through the tensor engine.
         chunk: keys in a chunk, a multiple of 512.
     """
+    check_operands(q, k, v, q_segments, kv_segments)
+    assert window is None or window >= 1, f"window={window}: a query sees itself at least"
+    assert scale is None or scale > 0, f"scale={scale}: a positive number"
     heads, d, queries = q.shape
     result = nl.ndarray((heads, queries, d), dtype=q.dtype, buffer=nl.shared_hbm)
     lse = nl.ndarray((heads, queries), dtype=nl.float32, buffer=nl.shared_hbm) if with_lse else None
-    check_operands(q, k, v, q_segments, kv_segments)
     assert transpose in ("dma", "tensor"), f"transpose={transpose!r}: dma or tensor"
     visible = Visibility(queries, k.shape[2], causal, window)
     forward = Forward(q, k, v, result, visible, d**-0.5 if scale is None else scale)
@@ -84,12 +86,21 @@ def flash_attention(
 
 def check_operands(q, k, v, q_segments=None, kv_segments=None):
     """Raise AssertionError where shapes do not fit each other."""
-    heads, d, _ = q.shape
+    ranks = [len(tensor.shape) for tensor in (q, k, v)]
+    assert ranks == [3, 3, 3], (
+        f"q, k and v have {ranks} dimensions; they are [heads, d, queries], [kv_heads, d, keys], [kv_heads, keys, d]"
+    )
+    assert q.dtype == k.dtype == v.dtype, f"q is {q.dtype}, k {k.dtype}, v {v.dtype}: they must be alike"
+    heads, d, queries = q.shape
     kv_heads, d_k, keys = k.shape
     assert d == d_k and 1 <= d <= 256, f"head dimension: q has {d}, k has {d_k}; both must be equal and at most 256"
     assert tuple(v.shape) == (kv_heads, keys, d), f"v has shape {tuple(v.shape)}, k asks for {(kv_heads, keys, d)}"
     assert heads % kv_heads == 0, f"{heads} query heads are not a multiple of {kv_heads} key heads"
     assert (q_segments is None) == (kv_segments is None), "q_segments and kv_segments belong together"
+    for name, labels, length in (("q_segments", q_segments, queries), ("kv_segments", kv_segments, keys)):
+        assert labels is None or tuple(labels.shape) == (length,), (
+            f"{name} has shape {tuple(labels.shape)}, needs ({length},)"
+        )
 
 
 class Forward:

@@ -56,8 +56,9 @@ def flash_attention_backward(
     heads, d, queries = q.shape
     kv_heads, _, keys = k.shape
     assert tuple(output.shape) == tuple(d_output.shape) == (heads, queries, d), (
-        "output and d_output: [heads, queries, d]"
+        f"output has shape {tuple(output.shape)}, d_output {tuple(d_output.shape)}; both need {(heads, queries, d)}"
     )
+    assert tuple(lse.shape) == (heads, queries), f"lse has shape {tuple(lse.shape)}, needs {(heads, queries)}"
     gradients = [nl.ndarray((heads, queries, d), dtype=q.dtype, buffer=nl.shared_hbm)]
     gradients += [nl.ndarray((kv_heads, keys, d), dtype=k.dtype, buffer=nl.shared_hbm) for _ in range(2)]
     backward = Backward(q, k, v, output, d_output, lse, gradients, d**-0.5 if scale is None else float(scale))

@@ -60,6 +60,9 @@ def flash_attention_decode(q, k_cache, v_cache, lengths, scale=None):
     assert tuple(k_cache.shape) == (batch, kv_heads, d, room), f"k_cache has shape {tuple(k_cache.shape)}"
     assert tuple(v_cache.shape) == (batch, kv_heads, room, d), f"v_cache has shape {tuple(v_cache.shape)}"
     assert heads % kv_heads == 0, f"{heads} query heads are not a multiple of {kv_heads} key heads"
+    assert d <= 2 * ROWS, f"head dimension {d}: at most {2 * ROWS}"
+    assert tuple(lengths.shape) == (batch,), f"lengths has shape {tuple(lengths.shape)}, needs ({batch},)"
+    assert q.dtype == k_cache.dtype == v_cache.dtype, f"q is {q.dtype}, the caches {k_cache.dtype} and {v_cache.dtype}"
     rows = heads // kv_heads * tokens
     assert rows <= ROWS, f"{heads} heads on {kv_heads} key heads with {tokens} tokens are {rows} rows; at most {ROWS}"
     result = nl.ndarray((batch, heads, tokens, d), dtype=q.dtype, buffer=nl.shared_hbm)

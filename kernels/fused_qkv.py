@@ -91,7 +91,7 @@ def fused_qkv(
     """
     tokens, hidden = x.shape
     d = w_qkv.shape[1] // (heads + 2 * kv_heads)
-    check(x, w_qkv, d, heads, kv_heads, cos, sin, k_cache, v_cache, position)
+    check(x, w_qkv, d, heads, kv_heads, bias, cos, sin, k_cache, v_cache, position)
     cached = k_cache is not None
     q = nl.ndarray((heads, d, tokens), dtype=x.dtype, buffer=nl.shared_hbm)
     k = k_cache if cached else nl.ndarray((kv_heads, d, tokens), dtype=x.dtype, buffer=nl.shared_hbm)
@@ -115,13 +115,16 @@ def fused_qkv(
     return q, k, v
 
 
-def check(x, w_qkv, d, heads, kv_heads, cos, sin, k_cache, v_cache, position):
+def check(x, w_qkv, d, heads, kv_heads, bias, cos, sin, k_cache, v_cache, position):
     """Raise AssertionError for operands that do not fit each other."""
     tokens, hidden = x.shape
     assert w_qkv.shape == (hidden, (heads + 2 * kv_heads) * d), (
         f"w_qkv has shape {w_qkv.shape}: {hidden} rows, and columns a multiple of {heads} + 2 * {kv_heads} heads"
     )
     assert 1 <= d <= 2 * ROWS, f"head dimension {d}: at most {2 * ROWS}"
+    assert bias is None or tuple(bias.shape) == (1, w_qkv.shape[1]), (
+        f"bias has shape {tuple(bias.shape)}, needs (1, {w_qkv.shape[1]})"
+    )
     assert (cos is None) == (sin is None), "cos and sin are given together"
     assert cos is None or (d % 2 == 0 and tuple(cos.shape) == tuple(sin.shape) == (tokens, d // 2)), (
         f"cos has shape {cos.shape}, sin {sin.shape}; both need ({tokens}, {d // 2})"

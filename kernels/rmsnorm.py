@@ -1,4 +1,12 @@
-"""RMS normalisation: a small kernel for the scalar and vector engines."""
+"""RMS normalisation: a small kernel for the scalar and vector engines.
+
+Rows go to partitions, 128 at a time, and are read once:
+
+    ScalarE   sum of squares of each row, then 1 / sqrt(mean + epsilon)
+    VectorE   row * that * gain, in one pass
+
+Bound: DMA, which reads and writes each row once.
+"""
 
 import nki
 import nki.isa as nisa

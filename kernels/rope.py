@@ -4,7 +4,11 @@ Tokens go to partitions, 128 at a time, with all their heads in the free dimensi
 partition, half a head or one element apart, and an access pattern with stride 0 gives every head the same angles. (With the
 head dimension on the partitions, as in `fused_qkv`, the pair has to cross partitions instead.)
 
-Bound: the vector engine: four products and two sums of half a row each, in fp32.
+    VectorE   x * cos  (both halves)         sums, rounded once
+    GpSimdE   other * sin  (both halves)
+
+Bound: the vector engine: two products and two sums of half a row each, in fp32; GpSimdE makes the other two products
+beside it, and Sync's queue brings the tiles, because GpSimdE, which issues the others, is busy.
 """
 
 import nki
@@ -34,12 +38,15 @@ def rope(x, cos, sin, interleaved=False):
     second = slice(1, d, 2) if interleaved else slice(half, d)
     for n, p in spans(shard(tokens, ROWS), ROWS):
         tile = nl.ndarray((p, heads, d), dtype=x.dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=x[n : n + p, :, :])
+        load_aside(tile, x[n : n + p, :, :])
         angles = [angles_of_heads(table, n, p, heads, half) for table in (cos, sin)]
         rotated = nl.ndarray((p, heads, d), dtype=x.dtype, buffer=nl.sbuf)
         a, b = tile[:, :, first], tile[:, :, second]
-        combine(rotated[:, :, first], a, b, *angles, nl.subtract)
-        combine(rotated[:, :, second], b, a, *angles, nl.add)
+        for place, own, other, join in ((first, a, b, nl.subtract), (second, b, a, nl.add)):
+            kept = multiplied(own, angles[0], nisa.engine.vector)
+            turned = multiplied(other, angles[1], nisa.engine.gpsimd)
+            part = rotated[:, :, place]
+            nisa.tensor_tensor(dst=part, data1=kept, data2=turned, op=join, engine=nisa.engine.vector)
         nisa.dma_copy(dst=result[n : n + p, :, :], src=rotated)
     return result
 
@@ -51,10 +58,8 @@ def angles_of_heads(table, token, p, heads, half):
     return tile.ap(pattern=[[half, p], [0, heads], [1, half]])
 
 
-def combine(dst, own, other, cos, sin, op):
-    """`dst = own * cos <op> other * sin`."""
-    kept = nl.ndarray(dst.shape, dtype=nl.float32, buffer=nl.sbuf)
-    nisa.tensor_tensor(dst=kept, data1=own, data2=cos, op=nl.multiply)
-    turned = nl.ndarray(dst.shape, dtype=nl.float32, buffer=nl.sbuf)
-    nisa.tensor_tensor(dst=turned, data1=other, data2=sin, op=nl.multiply)
-    nisa.tensor_tensor(dst=dst, data1=kept, data2=turned, op=op)
+def multiplied(tile, angles, engine):
+    """Their product in fp32."""
+    result = nl.ndarray(tile.shape, dtype=nl.float32, buffer=nl.sbuf)
+    nisa.tensor_tensor(dst=result, data1=tile, data2=angles, op=nl.multiply, engine=engine)
+    return result

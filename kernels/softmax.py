@@ -24,6 +24,7 @@ def softmax(x, scale=1.0):
     two each core takes a part of the rows.
     """
     assert scale > 0, f"scale={scale} must be positive"
+    assert len(x.shape) == 2, f"x has shape {x.shape}, needs rows and columns"
     N, D = x.shape
     result = nl.ndarray((N, D), dtype=x.dtype, buffer=nl.shared_hbm)
     before = None

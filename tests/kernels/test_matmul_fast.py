@@ -93,6 +93,22 @@ def test_fp8_of_any_depth_layout_and_epilogue(
     check(k, m, n, **{**chosen, "dtype": dtype}, double_row=double_row, out_dtype=out)
 
 
+@given(
+    k=st.integers(1, 300), m=st.integers(1, 400), n=st.integers(1, 1300), chosen=options, fp8=st.booleans()
+)  # fmt: skip
+@settings(max_examples=15, deadline=None)
+def test_two_cores_give_the_bits_of_one(k: int, m: int, n: int, fp8: bool, chosen: dict[str, Any]) -> None:
+    dtype, seed, with_bias = (chosen.pop(name) for name in ("dtype", "seed", "with_bias"))
+    lhs, rhs, bias = operands(k, m, n, E4M3 if fp8 else dtype, seed)
+    lhs = np.ascontiguousarray(lhs.T) if chosen["lhs_layout"] == "mk" else lhs
+    rhs = np.ascontiguousarray(rhs.T) if chosen["rhs_layout"] == "nk" else rhs
+    given_bias, sim = bias if with_bias else None, nkilab.Sim(target="trn2", on_finding="collect")
+    meta = {**chosen, **({"double_row": True, "out_dtype": "bfloat16"} if fp8 else {})}
+    one, two = (nkilab.simulate(matmul[cores], lhs, rhs, given_bias, sim=sim, **meta) for cores in (1, 2))
+    assert one.outputs.tobytes() == two.outputs.tobytes()
+    assert {finding.code for finding in two.findings} <= {"all-zero-output"}
+
+
 @pytest.mark.parametrize("target", ["trn1", "trn2", "trn3"])
 @pytest.mark.parametrize("dtype", [BF16, FP16, FP32], ids=str)
 def test_every_generation(target: str, dtype: np.dtype[Any]) -> None:

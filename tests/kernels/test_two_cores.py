@@ -32,6 +32,7 @@ RUNS = {
     "fused_qkv": (fused_qkv, (draw(300, 200), draw(200, 256)), HEADS),
     "fused_qkv of three tokens": (fused_qkv, (draw(3, 200), draw(200, 256)), HEADS),
     "attention_block": (attention_block, (draw(300, 200), draw(200, 256), draw(128, 100)), HEADS),
+    "attention_block of d 256": (attention_block, (draw(140, 60), draw(60, 1024), draw(512, 40)), HEADS),
     "swiglu_mlp": (swiglu_mlp, (draw(300, 200), draw(200, 300), draw(200, 300), draw(300, 100)), {}),
 }
 

@@ -19,6 +19,14 @@ def draw(*shape: int, dtype: Any = torch.float32, seed: int = 0, grad: bool = Fa
     return torch.randn(shape, generator=generator).to(dtype).requires_grad_(grad)
 
 
+def angles(tokens: int, d: int) -> tuple[Any, Any]:
+    return draw(tokens, d // 2), draw(tokens, d // 2, seed=1)
+
+
+def gains(d: int) -> tuple[Any, Any]:
+    return draw(1, d), draw(1, d, seed=1)
+
+
 ARGUMENTS = {
     "matmul": lambda grad: (draw(20, 40, grad=grad), draw(40, 24, grad=grad), draw(1, 24, grad=grad)),
     "flash_attention": lambda grad: (
@@ -32,6 +40,49 @@ ARGUMENTS = {
     "layernorm": lambda grad: (draw(5, 32), draw(1, 32), draw(1, 32, seed=1)),
     "softmax": lambda grad: (draw(5, 32), 0.5),
     "rope": lambda grad: (draw(6, 2, 16), draw(6, 8), draw(6, 8, seed=1)),
+    "fused_qkv": lambda grad: (
+        draw(6, 32),
+        draw(32, 64),
+        draw(1, 32),
+        None,
+        draw(1, 64),
+        *angles(6, 16),
+        *gains(16),
+        2,
+    ),
+    "fused_qkv_cached": lambda grad: (
+        draw(6, 32),
+        draw(32, 64),
+        draw(1, 16, 9),
+        draw(1, 9, 16),
+        2,
+        None,
+        None,
+        None,
+        *angles(6, 16),
+        None,
+        None,
+        2,
+        1,
+        None,
+    ),
+    "flash_attention_decode": lambda grad: (
+        draw(2, 4, 16, 2),
+        draw(2, 2, 16, 40),
+        draw(2, 2, 40, 16),
+        torch.tensor([40, 7], dtype=torch.int32),
+    ),
+    "attention_block": lambda grad: (
+        draw(6, 32),
+        draw(32, 64),
+        draw(32, 20),
+        draw(1, 32),
+        None,
+        *angles(6, 16),
+        None,
+        None,
+        2,
+    ),
     "swiglu_mlp": lambda grad: (draw(6, 32), draw(32, 48), draw(32, 48, seed=1), draw(48, 32)),
 }
 DIFFERENTIABLE = {"matmul", "flash_attention"}
@@ -47,11 +98,27 @@ def test_the_registration_is_what_torch_expects(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_the_simulator_equals_plain_torch(name: str) -> None:
-    arguments = ARGUMENTS[name](False)
+    arguments, twins = ARGUMENTS[name](False), ARGUMENTS[name](False)
     simulated = getattr(ours, name)(*arguments)
     with ours.backend("torch"):
-        eager = getattr(ours, name)(*arguments)
+        eager = getattr(ours, name)(*twins)
     torch.testing.assert_close(simulated, eager, rtol=1e-4, atol=1e-5)
+    for own, twin in zip(arguments, twins, strict=True):
+        torch.testing.assert_close(own, twin, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_caches_of_a_projection_are_written_at_their_position_only(dtype: Any) -> None:
+    x, weight, k_cache, v_cache, position, *rest = ARGUMENTS["fused_qkv_cached"](False)
+    x, weight, k_cache, v_cache = (tensor.to(dtype) for tensor in (x, weight, k_cache, v_cache))
+    before = k_cache.clone(), v_cache.clone()
+    ours.fused_qkv_cached(x, weight, k_cache, v_cache, position, *rest)
+    changed = [
+        (now != then).any(dim=axis).squeeze(0)
+        for now, then, axis in zip((k_cache, v_cache), before, (1, 2), strict=True)
+    ]
+    expected = torch.tensor([position <= place < position + 6 for place in range(9)])
+    assert all(torch.equal(places, expected) for places in changed)
 
 
 def test_the_backward_kernel_equals_its_formula_and_torch_s_autograd() -> None:
