@@ -50,7 +50,7 @@ OPCODES: dict[str, tuple[str, str]] = {
     "local_gather": ("LOCAL_GATHER", "gather"),
     "nc_n_gather": ("GATHER", "gather"),
     "activation": ("ACTIVATE", "activate"),
-    "activation2": ("ACTIVATE", "activate"),
+    "activate2": ("ACTIVATE", "activate"),
     "activation_reduce": ("ACTIVATE", "activate"),
 }
 _OPERAND = ("tensor_scalar", "tensor_scalar_reduce")
@@ -123,7 +123,7 @@ def compute_cost(program: Program, engine: Ints, seen: Operands, hw: Hardware) -
 def _unmeasured(program: Program, seen: Operands) -> Bools:
     """Instructions unlike every measured one: another function, far fewer or more elements, strides, run-time addresses."""
     other = np.array([name not in _MEASURED_FUNCTIONS for name in program.names["function"]] + [False])
-    function = other[program.instructions["function"]] & program.api("activation", "activation2", "activation_reduce")
+    function = other[program.instructions["function"]] & program.api("activation", "activate2", "activation_reduce")
     low, high = _MEASURED_ELEMENTS
     elements = program.instructions["elements"]
     far: Bools = function | (elements < low) | (elements > high) | seen.slow | program.flag("dynamic_address")
@@ -195,7 +195,7 @@ def _modes(kind: str, seen: Operands) -> tuple[tuple[str, Bools], ...]:
 def _scalar(program: Program, seen: Operands, hw: Hardware) -> Cost:
     scalar, elements = hw.scalar, program.instructions["elements"]
     cycles = np.where(seen.narrow, scalar.cycles_2byte, scalar.cycles) * np.where(seen.slow, 2.0, 1.0)
-    function = program.api("activation", "activation2", "activation_reduce", "reciprocal")
+    function = program.api("activation", "activate2", "activation_reduce", "reciprocal")
     interval = scalar.issue_ns + elements * cycles / scalar.clock_ghz
     interval = interval + np.where(function, scalar.function_ns, 0.0) + np.where(seen.psum, 0.0, scalar.sbuf_ns)
     known = np.where(seen.narrow, class_of(hw, "scalar.cycles_2byte"), class_of(hw, "scalar.cycles"))

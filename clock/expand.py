@@ -184,7 +184,7 @@ def _table_loads(program: Program, engine: Ints) -> Bools:
     function = program.instructions["function"].astype(np.int64)
     rows = np.flatnonzero(engine == SCALAR)
     changed = np.zeros(len(program), np.bool_)
-    special = ~own[function[rows]] & program.api("activation", "activation2", "activation_reduce")[rows]
+    special = ~own[function[rows]] & program.api("activation", "activate2", "activation_reduce")[rows]
     if not special.any():
         return changed
     place = np.where(special, np.arange(len(rows)), np.flatnonzero(special)[-1])
