@@ -7,6 +7,9 @@ import statistics
 import numpy as np
 import pytest
 
+from nkilab.clock.costs import OPCODES
+from nkilab.simulator.coverage import operations
+
 from .building import TraceBuilder
 
 # opcode, source memory, destination elements, elements, function: median duration and interval in ns, of device
@@ -81,6 +84,10 @@ def test_a_multiply_ends_a_pipeline_after_its_last_column(timed, hw) -> None:
     assert length == pytest.approx(
         512 / 2.4 + hw.tensor.issue_ns + hw.tensor.pipeline_cycles / 2.4 + hw.tensor.pipeline_ns
     )
+
+
+def test_costs_are_keyed_by_functions_that_there_are() -> None:
+    assert set(OPCODES) <= {operation.name.removeprefix("nki.isa.") for operation in operations()}
 
 
 def test_a_table_is_loaded_once_for_each_change_of_function(timed) -> None:
