@@ -203,7 +203,7 @@ def test_totals_ranges_and_shares(timed, hw) -> None:
     trace = TraceBuilder()
     trace.copy(trace.sbuf(512), trace.psum(512))
     timing = timed(trace)
-    assert timing.total_ns == timing.body_ns + hw.launch.prologue_ns + hw.launch.tail_ns
+    assert timing.total_ns == pytest.approx(timing.body_ns + hw.launch.prologue_ns + hw.launch.tail_ns)
     assert timing.confidence == {"calibrated": 1.0, "documented": 0.0, "guessed": 0.0}
     spread = (hw.uncertainty.calibrated**2 + hw.uncertainty.structure**2) ** 0.5
     assert timing.range_ns == pytest.approx((timing.body_ns * (1 - spread), timing.body_ns * (1 + spread)))
