@@ -26,6 +26,7 @@ _OVERHEAD: tuple[str, ...] = (
     "_latency_ns",
 )
 _OVERHEAD += ("completion_ns", "function_ns", "operand_ns", "sbuf_ns", "table_load_ns", "register_ns", "load_fixed_ns")
+_LINKS = ("handover.hop_ns", "handover.link_gbps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +60,26 @@ def ladder(
     hw: Hardware,
     policy: Policy | None = None,
 ) -> Ladder:
-    """Time a trace with DMA, each engine, and all overhead free in turn. Arguments and errors as of `time`."""
+    """Time a trace with DMA, each engine, all overhead, and the links of collectives free in turn.
+
+    Arguments and errors as of `time`.
+    """
     body = time(columns, names, hw, policy, ranges=False).body_ns
     steps = []
-    for name, keys in _resources(hw).items():
+    for name, keys in _resources(hw, several=bool(len(columns.get("collectives", {}).get("meeting", ())))).items():
         table = hw.replace(**{key: _free(key, hw.source(key).value) for key in keys})
         free = time(columns, names, table, policy, ranges=False).body_ns
         steps.append(Step(name, free, body - free))
     return Ladder(body, tuple(sorted(steps, key=lambda step: -step.saved_ns)))
 
 
-def _resources(hw: Hardware) -> dict[str, list[str]]:
+def _resources(hw: Hardware, *, several: bool) -> dict[str, list[str]]:
     """The numbers of the table that each resource costs."""
     costs = [key for key, source in hw.sources.items() if isinstance(source.value, float | tuple)]
     found = {
         "DMA": [key for key in costs if key.startswith("dma.") and key.endswith(_DMA)] + ["hbm.gbps"],
-        "overhead": [key for key in costs if any(word in key for word in _OVERHEAD)],
+        "overhead": [key for key in costs if key not in _LINKS and any(word in key for word in _OVERHEAD)],
+        "links": [key for key in costs if several and key in _LINKS],
     }
     for engine, shown in (("tensor", "TensorE"), ("vector", "VectorE"), ("scalar", "ScalarE"), ("gpsimd", "GpSimdE")):
         own = [key for key in costs if key.startswith(f"{engine}.") and ("cycles" in key or key.endswith("_ns"))]
@@ -86,4 +91,4 @@ def _free(key: str, value: Any) -> Any:
     """The value at which a number costs nothing."""
     if isinstance(value, tuple):
         return tuple(_TINY for _ in value)
-    return 1e9 if key == "hbm.gbps" else _TINY
+    return 1e9 if key.endswith("gbps") else _TINY

@@ -107,3 +107,11 @@ def test_one_core_has_no_meetings(array):
     assert len(timing.collectives["start"]) == 2
     single, _ = timed(lambda x: x, array)
     assert len(single.collectives["start"]) == 0
+
+
+def test_the_ladder_has_the_links_of_collectives_and_no_step_is_slower(array):
+    execution = execute(nki.jit(all_reduced), (array, 3), {}, Sim(hardware=HW, ranks=4))
+    steps = clock.ladder(execution.trace.columns(), execution.trace.names, HW).steps
+    saved = {step.free: step.saved_ns for step in steps}
+    assert saved["links"] > HW.handover.hop_ns
+    assert min(saved.values()) >= 0
