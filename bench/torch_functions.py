@@ -13,6 +13,7 @@ import torch
 
 from nkilab import torch as operators
 from nkilab.errors import NkilabError
+from nkilab.torch import plain
 
 
 class NoTorchFunctionError(NkilabError):
@@ -48,20 +49,11 @@ def layernorm(x: Any, gain: Any = None, offset: Any = None, epsilon: float = 1e-
     return operators.layernorm(x, *filled, epsilon)
 
 
-def normalised(x: Any, norm: str | None, gain: Any, offset: Any, epsilon: float) -> Any:
-    """Rows after "rms", "layer" or no norm."""
-    if norm is None:
-        return x
-    if norm == "layer":
-        return layernorm(x, gain, offset, epsilon)
-    return operators.rmsnorm(x, x.new_ones((1, x.shape[1])) if gain is None else gain, epsilon)
-
-
 def swiglu_mlp(
     x: Any, w_gate: Any, w_up: Any, w_down: Any, gain: Any = None, norm: str | None = None, epsilon: float = 1e-6
 ) -> Any:
     """`kernels/swiglu_mlp.py`."""
-    return operators.swiglu_mlp(normalised(x, norm, gain, None, epsilon), w_gate, w_up, w_down)
+    return operators.swiglu_mlp(plain.normalised(x, norm, gain, None, epsilon), w_gate, w_up, w_down)
 
 
 def flash_attention(
@@ -105,13 +97,7 @@ def flash_attention_backward(
 
 def flash_attention_decode(q: Any, k_cache: Any, v_cache: Any, lengths: Any, scale: float | None = None) -> Any:
     """`kernels/flash_attention_decode.py`: token t of `tokens` sees the first `length - tokens + t + 1` positions."""
-    group, (tokens, room) = q.shape[1] // k_cache.shape[1], (q.shape[3], k_cache.shape[3])
-    keys, values = (cache.repeat_interleave(group, 1).float() for cache in (k_cache, v_cache))
-    logits = (q.shape[2] ** -0.5 if scale is None else scale) * (q.float().transpose(2, 3) @ keys)
-    last = lengths.reshape(-1)[:, None, None, None] - tokens + torch.arange(tokens)[:, None]
-    hidden = torch.arange(room) > last
-    weights = torch.softmax(logits.masked_fill(hidden, -torch.inf), -1).nan_to_num()
-    return (weights @ values).to(q.dtype)
+    return plain.decoded(q, k_cache, v_cache, lengths.reshape(-1), scale)
 
 
 def fused_qkv(
@@ -134,48 +120,15 @@ def fused_qkv(
     epsilon: float = 1e-6,
 ) -> Any:
     """`kernels/fused_qkv.py`; caches are written in place."""
-    rows = operators.matmul(normalised(x, norm, gain, offset, epsilon), w_qkv, bias)
-    split = rows.unflatten(1, (heads + 2 * kv_heads, -1)).split((heads, kv_heads, kv_heads), 1)
-    queries, keys = (_finished(part, g, cos, sin, interleaved, epsilon) for part, g in zip(split, (q_gain, k_gain)))  # noqa: B905
-    q, k, v = queries.permute(1, 2, 0), keys.permute(1, 2, 0), split[2].transpose(0, 1)
+    q, k, v = plain.projected(
+        x, w_qkv, gain, offset, bias, cos, sin, q_gain, k_gain, heads, kv_heads, norm, interleaved, epsilon
+    )
     if k_cache is None or v_cache is None:
-        return q.contiguous(), k.contiguous(), v.contiguous()
+        return q, k, v
     first = int(position)
     k_cache[:, :, first : first + len(x)] = k
     v_cache[:, first : first + len(x)] = v
-    return q.contiguous(), k_cache, v_cache
-
-
-def _finished(x: Any, gain: Any, cos: Any, sin: Any, interleaved: bool, epsilon: float) -> Any:
-    """Norm of each head and RoPE of `x[tokens, heads, d]`."""
-    if gain is not None:
-        x = operators.rmsnorm(x.flatten(0, 1), gain, epsilon).unflatten(0, x.shape[:2])
-    return x if cos is None or sin is None else operators.rope(x.contiguous(), cos, sin, interleaved)
-
-
-def attention_block(
-    x: Any,
-    w_qkv: Any,
-    w_out: Any,
-    gain: Any = None,
-    bias: Any = None,
-    cos: Any = None,
-    sin: Any = None,
-    q_gain: Any = None,
-    k_gain: Any = None,
-    heads: int = 1,
-    kv_heads: int = 1,
-    norm: str | None = "rms",
-    interleaved: bool = False,
-    causal: bool = True,
-    window: int | None = None,
-    epsilon: float = 1e-6,
-) -> Any:
-    """`kernels/attention_block.py`."""
-    options: dict[str, Any] = {"heads": heads, "kv_heads": kv_heads, "norm": norm, "interleaved": interleaved}
-    q, k, v = fused_qkv(x, w_qkv, gain, None, bias, cos, sin, q_gain, k_gain, epsilon=epsilon, **options)
-    attended = flash_attention(q, k, v, causal=causal, window=window)
-    return operators.matmul(attended.transpose(0, 1).flatten(1), w_out)
+    return q, k_cache, v_cache
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -191,7 +144,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "flash_attention_backward": flash_attention_backward,
         "flash_attention_decode": flash_attention_decode,
         "fused_qkv": fused_qkv,
-        "attention_block": attention_block,
+        "attention_block": plain.attended_block,
     }
 )  # fmt: skip
 """By the kernel's name."""
