@@ -43,14 +43,19 @@ class Launch:
     hbm_bytes: tuple[int, int]
 
 
-def timing_of(kernel: Callable[..., object], arguments: tuple[Array, ...], table: hardware.Hardware) -> clock.Timing:
+def timing_of(
+    kernel: Callable[..., object],
+    arguments: tuple[Array, ...],
+    table: hardware.Hardware,
+    policy: hardware.Policy | None = None,
+) -> clock.Timing:
     """Time a kernel on a table, without its values."""
     sim = Sim(target=table.name, values=False, on_finding="collect")
     trace = execute(kernel, arguments, {}, sim).trace
-    return clock.time(trace.columns(), trace.names, table)
+    return clock.time(trace.columns(), trace.names, table, policy)
 
 
-def matmuls(largest: bool = True) -> list[Matmul]:
+def matmuls(largest: bool = True, policy: hardware.Policy | None = None) -> list[Matmul]:
     """The measured matmuls; without `largest` those whose traces are below 100 000 instructions."""
     found = []
     for row in rows("matmuls.csv"):
@@ -59,7 +64,7 @@ def matmuls(largest: bool = True) -> list[Matmul]:
             continue
         dtype = nkilab.dtype(row["dtype"])
         given = np.zeros((k, m), dtype), np.zeros((k, n), dtype)
-        timing = timing_of(getattr(matmul, f"matmul_{row['step']}"), given, hardware.load(row["target"]))
+        timing = timing_of(getattr(matmul, f"matmul_{row['step']}"), given, hardware.load(row["target"]), policy)
         name = f"{row['target']} {row['dtype']} {m} x {k} x {n} {row['step'].replace('_', ' ')}"
         outside = timing.total_ns - timing.body_ns
         latency = Residual(name, "total", float(row["total_us"]), timing.total_ns / 1e3, "us")

@@ -1,11 +1,12 @@
 """The clock: when each instruction and DMA of a trace would run on the hardware that a table describes."""
 
+from nkilab.hardware import Policy
+
 from .calibration import Fit, Number, fit, held_out
 from .floor import floor_ns
 from .ladder import Ladder, Step, ladder
 from .meetings import meeting_ns
 from .points import Point, predicted
-from .policy import Policy
 from .timing import Timing, time
 
 __all__ = [

@@ -15,9 +15,7 @@ from .costs import class_of
 from .program import DMA_APIS, GPSIMD, HBM, SCALAR, SYNC, Bools, Floats, Ints, Program
 
 if TYPE_CHECKING:
-    from nkilab.hardware import Hardware
-
-    from .policy import Policy
+    from nkilab.hardware import Hardware, Policy
 
 SOFTWARE, SYNC_QUEUE, SCALAR_QUEUE = range(3)
 QUEUES = ("gpsimd_software", "sync_hardware", "scalar_hardware")

@@ -17,9 +17,7 @@ from .expand import multiply_ns
 from .program import DMA_APIS, GPSIMD, SCALAR, TENSOR, VECTOR, Bools, Ints, Program
 
 if TYPE_CHECKING:
-    from nkilab.hardware import Hardware
-
-    from .policy import Policy
+    from nkilab.hardware import Hardware, Policy
 
 _LEAST_FIRST = (VECTOR, SCALAR, GPSIMD, TENSOR)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .policy import Policy
+from nkilab.hardware import Policy
+
 from .program import TENSOR, Floats, programs
 from .timing import launch_ns, prepared
 

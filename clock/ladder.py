@@ -10,9 +10,7 @@ from .timing import time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nkilab.hardware import Hardware
-
-    from .policy import Policy
+    from nkilab.hardware import Hardware, Policy
 
 _TINY = 1e-3
 _DMA = ("_issue_ns", "_row_ns", "_start_ns", "_latency_ns", "completion_ns", "semaphore_ns", "element_ns", "overlap_ns")

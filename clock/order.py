@@ -16,9 +16,7 @@ from .placement import alive
 from .program import DMA_APIS, HBM, SBUF, Floats, Ints, Program
 
 if TYPE_CHECKING:
-    from nkilab.hardware import Hardware
-
-    from .policy import Policy
+    from nkilab.hardware import Hardware, Policy
 
 _CHUNK = 512
 
@@ -33,7 +31,7 @@ def issue_order(program: Program, hw: Hardware, policy: Policy, share: float = 1
     """
     if policy.loads != "hoist":
         return program
-    loads, tensor = _movable(program)
+    loads, tensor = movable(program)
     program, tensor = _by_first_use(program, loads, tensor)
     uses = _readers(program)[tensor]
     if len(np.unique(uses)) < 2:
@@ -58,7 +56,7 @@ def _by_first_use(program: Program, loads: Ints, tensor: Ints) -> tuple[Program,
     return program.permuted(rows), tensor[order]
 
 
-def _movable(program: Program) -> tuple[Ints, Ints]:
+def movable(program: Program) -> tuple[Ints, Ints]:
     """Loads that may move, in program order, and the tensors that they fill."""
     access = program.accesses
     dma = program.api(*DMA_APIS)[access["instruction"]]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nkilab.hardware import Policy
+
 from .costs import OPCODES, compute_cost, operands
 from .dma import element_ns, transfers
 from .expand import expand
-from .policy import Policy
 from .program import ENGINES, PSUM, SBUF, TENSOR, Floats, Program, Table, itemsize
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from .costs import CLASSES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nkilab.hardware import Hardware
+    from nkilab.hardware import Hardware, Policy
 
-    from .policy import Policy
     from .program import Floats
 
 SMALL = 5000

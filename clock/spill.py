@@ -18,9 +18,7 @@ from .placement import Placement, alive, lives, place
 from .program import DMA_APIS, HBM, SBUF, Bools, Ints, Program, Table
 
 if TYPE_CHECKING:
-    from nkilab.hardware import Hardware
-
-    from .policy import Policy
+    from nkilab.hardware import Hardware, Policy
 
 _SHARES = 0.75, 0.5, 0.25, 0.0
 """Shares of SBUF for loads moved ahead, tried in turn where all of it leaves no room for the rest."""

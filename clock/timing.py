@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nkilab.hardware import Policy
+
 from .costs import CLASSES, compute_cost, operands
 from .dependences import FLOW, KINDS, Edges, dependences
 from .dma import QUEUE_TYPES, QUEUES, SOFTWARE, Transfers, hbm_bytes, transfers
@@ -17,10 +19,10 @@ from .expand import Device, expand
 from .meetings import ROUNDS, Meetings, apply, held, meetings
 from .pieces import in_pieces
 from .placement import Placement, resource_edges
-from .policy import Policy
 from .ports import Shared, shared
 from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
 from .ranges import alternatives, body_range
+from .repeats import without_repeats
 from .schedule import ENGINE_STREAMS, Times, run
 from .spill import laid_out
 
@@ -112,7 +114,8 @@ def _timed(
 
 def prepared(given: list[Program], hw: Hardware, policy: Policy) -> list[Prepared]:
     """The programs of every core with all that does not depend on times."""
-    return [_prepare(program, hw, policy, cores) for program, cores in zip(given, _sharing(given, hw), strict=True)]
+    done = [without_repeats(program, hw, policy) for program in given]
+    return [_prepare(program, hw, policy, cores) for program, cores in zip(done, _sharing(done, hw), strict=True)]
 
 
 def launch_ns(hw: Hardware) -> float:

@@ -20,6 +20,7 @@ from .model import (
     Vector,
     VectorCycles,
 )
+from .policy import Policy
 from .tables import ALIASES, CLASSES, NAMES, Class, Hardware, Source, load, parse
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Hardware",
     "Hbm",
     "Launch",
+    "Policy",
     "Psum",
     "Sbuf",
     "Scalar",

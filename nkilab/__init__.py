@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nkilab.errors import InputError as InputError
     from nkilab.errors import NkilabError as NkilabError
     from nkilab.errors import UsageError as UsageError
+    from nkilab.hardware import Policy as Policy
     from nkilab.profiler import Profile as Profile
     from nkilab.profiler.fleet import Fleet as Fleet
     from nkilab.profiler.fleet import load_ranks as load_ranks
@@ -42,6 +43,7 @@ _PUBLIC = {
     "InputError": "nkilab.errors",
     "KernelError": "nkilab.simulator",
     "NkilabError": "nkilab.errors",
+    "Policy": "nkilab.hardware",
     "Profile": "nkilab.profiler",
     "Run": "nkilab.run",
     "Sim": "nkilab.simulator",
@@ -62,6 +64,7 @@ __all__ = [
     "InputError",
     "KernelError",
     "NkilabError",
+    "Policy",
     "Profile",
     "Run",
     "Sim",

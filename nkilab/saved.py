@@ -14,7 +14,7 @@ import polars as pl
 
 from nkilab.arrays import Array, dtype, to_numpy
 from nkilab.errors import InputError, Location, UsageError
-from nkilab.hardware import Hardware
+from nkilab.hardware import Hardware, Policy
 from nkilab.hardware import load as load_hardware
 from nkilab.profiler import Profile
 from nkilab.profiler.readers import folder as profile_folder
@@ -63,8 +63,9 @@ def _write(run: Run, folder: Path) -> None:
     manifest = {
         "schema": SCHEMA,
         "kernel": run.kernel,
-        "sim": {name: getattr(sim, name) for name in Sim.__slots__ if name != "hardware"},
+        "sim": {name: getattr(sim, name) for name in Sim.__slots__ if name not in {"hardware", "policy"}},
         "hardware": changes(hardware) if hardware else {},
+        "policy": sim.policy.changes(),
         "body_us": run.body_us,
         "total_us": run.total_us,
         "body_range_us": run.body_range_us,
@@ -91,7 +92,7 @@ def read_run(folder: Path, profile: Profile) -> Run:
         low, high = manifest["body_range_us"]
         return Run(
             kernel=manifest["kernel"],
-            sim=_sim(manifest["sim"], manifest["hardware"]),
+            sim=_sim(manifest["sim"], manifest["hardware"], manifest.get("policy", {})),
             outputs=_unflatten(manifest["outputs"], leaves),
             findings=_findings(profile.rows("Finding")),
             profile=profile,
@@ -117,9 +118,9 @@ def changes(hardware: Hardware) -> dict[str, Any]:
     return {key: s.value for key, s in hardware.sources.items() if s.value != own.sources[key].value}
 
 
-def _sim(options: dict[str, Any], changed: dict[str, Any]) -> Sim:
+def _sim(options: dict[str, Any], changed: dict[str, Any], policy: dict[str, Any]) -> Sim:
     table = load_hardware(options["target"])
-    return Sim(**options, hardware=table.replace(**changed) if changed else table)
+    return Sim(**options, hardware=table.replace(**changed) if changed else table, policy=Policy(**policy))
 
 
 def _findings(table: pl.DataFrame) -> tuple[Finding, ...]:

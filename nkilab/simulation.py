@@ -86,7 +86,7 @@ def _join(kernel: str, execution: Execution) -> Run:
     if hardware is None:
         raise UsageError("the simulator returned a run without its hardware table")
     columns = trace.columns()
-    timing = clock.time(columns, trace.names, hardware)
+    timing = clock.time(columns, trace.names, hardware, sim.policy)
     joined = Joinable(columns, trace.names, timing, hardware)
     count = sim.ranks
     parts = [joined] if count == 1 else [of_rank(joined, rank) for rank in range(count)]
@@ -125,6 +125,7 @@ def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any, rank: int = 0) -> di
         **({"rank": rank, "ranks": sim.ranks} if sim.ranks > 1 else {}),
         "hardware_hash": hw.hash(),
         **{f"hardware.{key}": value for key, value in changes(hw).items()},
+        **{f"policy.{name}": value for name, value in sim.policy.changes().items()},
         "body_ns": float(timing.body_ns),
         "total_ns": float(timing.total_ns),
         "body_low_ns": float(timing.range_ns[0]),

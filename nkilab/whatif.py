@@ -36,4 +36,4 @@ def ladder(kernel: Callable[..., Any] | Case, *args: Any, sim: Sim | None = None
     trace = execute(kernel, args, kwargs, sim, mutates=mutates).trace
     if sim.hardware is None:
         raise UsageError("no hardware table for this target")
-    return clock.ladder(trace.columns(), trace.names, sim.hardware)
+    return clock.ladder(trace.columns(), trace.names, sim.hardware, sim.policy)

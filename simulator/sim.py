@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from nkilab.errors import UsageError
-from nkilab.hardware import ALIASES, NAMES, Hardware, load
+from nkilab.hardware import ALIASES, NAMES, Hardware, Policy, load
 
 TARGET_VARIABLE = "NEURON_PLATFORM_TARGET_OVERRIDE"
 PRECISE_VARIABLE = "NKI_PRECISE_FP"
@@ -32,6 +32,7 @@ class Sim:
         hardware: table of capacities and limits to use in place of the target's own.
         on_finding: `raise` raises FindingsError at the end if there is any finding; `collect` returns them.
         nki: release of the NKI API to simulate: `0.6` or `0.7`.
+        policy: what the vendor's compiler decides and a kernel does not say, for the clock.
     """
 
     target: str | None = None
@@ -42,6 +43,7 @@ class Sim:
     hardware: Hardware | None = None
     on_finding: Literal["raise", "collect"] = "raise"
     nki: str = "0.7"
+    policy: Policy = Policy()  # noqa: RUF009 frozen
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -56,6 +58,10 @@ class Sim:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"Sim({name}={value!r})", rule=f"{name} must be an int of at least {least}")
+        if not isinstance(self.policy, Policy):
+            raise UsageError(
+                f"Sim(policy=…) got a {type(self.policy).__name__}", rule="policy must be an nkilab.Policy"
+            )
         if self.hardware is not None and not isinstance(self.hardware, Hardware):
             raise UsageError(
                 f"Sim(hardware=…) got a {type(self.hardware).__name__}",

@@ -30,6 +30,14 @@ Target = Annotated[str | None, typer.Option(help="trn1, trn2 or trn3; trn2 unles
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one number of the hardware table.")
 ]
+Policy = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy",
+        metavar="NAME=VALUE",
+        help="What the compiler decides: queue, loads, engine, repeats …; see docs/clock.md.",
+    ),
+]
 Hardware = Annotated[
     Path | None,
     typer.Option(metavar="FILE.toml", help="A hardware table of your own, as `nkilab calibrate` writes it."),

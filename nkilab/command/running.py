@@ -22,6 +22,7 @@ from nkilab.errors import Location, NkilabError, UsageError
 from nkilab.suggest import fix_for
 
 if TYPE_CHECKING:
+    from nkilab.hardware import Policy
     from nkilab.run import Run
     from nkilab.simulator import Sim
 
@@ -50,6 +51,17 @@ def sim_of(
         return sim
     sim = sim.resolved()
     return replace(sim, hardware=(table or load(str(sim.target))).replace(**values))
+
+
+def policy_of(words: Sequence[str] | None) -> Policy:
+    """The policy that `--policy NAME=VALUE` words spell.
+
+    Raises:
+        UsageError: an unknown name, or a value that it may not have.
+    """
+    from nkilab.hardware import Policy
+
+    return Policy().replace(**options.pairs("--policy", words))
 
 
 def run_case(case: Case, sim: Sim) -> tuple[Run, Comparison | None]:

@@ -15,7 +15,17 @@ from rich.text import Text
 from nkilab.command import options
 from nkilab.command.files import place, show
 from nkilab.command.result import Result
-from nkilab.command.running import arguments, bound, on_cores, positive, run_case, run_kernel, sim_of, status_of
+from nkilab.command.running import (
+    arguments,
+    bound,
+    on_cores,
+    policy_of,
+    positive,
+    run_case,
+    run_kernel,
+    sim_of,
+    status_of,
+)
 from nkilab.errors import NkilabError, UsageError
 from nkilab.suggest import fix_for
 
@@ -43,6 +53,7 @@ def sim(
     lnc: options.Lnc = None,
     change: options.Set = None,
     hardware: options.Hardware = None,
+    policy: options.Policy = None,
     ladder: Annotated[bool, typer.Option("--ladder", help="Tell which resource bounds: one free at a time.")] = False,
     values: Annotated[bool, typer.Option(help="Compute results, or only check and time.")] = True,
     precise: Annotated[bool, typer.Option(help="Round to narrow types, or keep everything fp32.")] = True,
@@ -65,12 +76,21 @@ def sim(
     nkilab sim my_kernel.py:shared --arg x=bf16[128,512] --ranks 4 --per-rank x --lnc 2
     nkilab sim kernels/matmul.py:matmul_blocked --set hbm.gbps=1000 --no-values --open
     nkilab sim kernels/matmul.py:matmul_blocked --hardware my.toml --ladder
+    nkilab sim kernels/matmul.py:matmul_tiled --policy queue=sync --policy loads=program
     """
     from nkilab import whatif
     from nkilab.discover import case_named, kernel_named
 
     given = sim_of(
-        target, change, hardware, values=values, precise=precise, seed=seed, nki=nki, ranks=positive("--ranks", ranks)
+        target,
+        change,
+        hardware,
+        values=values,
+        precise=precise,
+        seed=seed,
+        nki=nki,
+        ranks=positive("--ranks", ranks),
+        policy=policy_of(policy),
     )
     case, comparison = (None if arg else case_named(kernel)), None
     if case is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nkilab.errors import InputError, UsageError
-from nkilab.hardware import CLASSES, NAMES, load, parse
+from nkilab.hardware import CLASSES, NAMES, Policy, load, parse
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,25 @@ def test_a_table_written_as_toml_reads_back_the_same(tmp_path) -> None:
 def test_a_missing_file_is_said(tmp_path) -> None:
     with pytest.raises(UsageError, match="no hardware table"):
         load(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [
+        ({"queue": "fast"}, "one of compiler, gpsimd, sync, scalar"),
+        ({"lead": 1.5}, "a number of type int"),
+        ({"window": True}, "a number of type int"),
+        ({"repeats": -0.1}, "0 or more"),
+        ({"repeats": float("nan")}, "0 or more"),
+        ({"load": "hoist"}, "did you mean 'loads'"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(changed: dict[str, object], rule: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Policy().replace(**changed)
+    assert rule in str(caught.value)
+
+
+def test_a_policy_knows_what_differs_from_the_default() -> None:
+    assert Policy().changes() == {}
+    assert Policy().replace(loads="program", repeats=1).changes() == {"loads": "program", "repeats": 1}

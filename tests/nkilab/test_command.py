@@ -76,6 +76,11 @@ def test_a_truncated_real_profile_is_one_line_and_status_2(
         (["sim", "kernel.py:double", "--axis", "m=2"], "belongs to a case"),
         (["sim", "kernel.py:double", "--arg", "x=3", "--target", "trn4"], "did you mean 'trn"),
         (["sim", "kernel.py:double", "--arg", "x=3", "--set", "hbm.gbs=3"], "did you mean 'hbm.gbps'"),
+        (["sim", "kernel.py:double", "--arg", "x=3", "--policy", "quue=sync"], "did you mean 'queue'"),
+        (
+            ["sim", "kernel.py:double", "--arg", "x=3", "--policy", "queue=fast"],
+            "one of compiler, gpsimd, sync, scalar",
+        ),
         (["check", "kernel.py"], "kernel_cases.py"),
         (["check", "notes.txt"], "not a Python file"),
     ],

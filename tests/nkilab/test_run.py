@@ -244,3 +244,17 @@ def test_torch_in_torch_out(file: Path, tmp_path: Path) -> None:
     saved = nkilab.load(run.save(tmp_path / "saved")).outputs
     assert saved.dtype == ml_dtypes.bfloat16
     assert np.array_equal(saved.astype(np.float32), run.outputs.float().numpy())
+
+
+def test_the_compiler_s_choices_are_given_timed_and_kept(file: Path, tmp_path: Path) -> None:
+    given = nkilab.Sim(target="trn2", policy=nkilab.Policy(queue="sync"))
+    chosen = nkilab.simulate(f"{file}:scale", X, sim=given)
+    queues = set(chosen.profile.rows("DmaPacketAggregated")["queue_name"])
+    usual = nkilab.simulate(f"{file}:scale", X, sim=nkilab.Sim(target="trn2"))
+    assert queues.isdisjoint(usual.profile.rows("DmaPacketAggregated")["queue_name"])
+    opened = nkilab.load(chosen.save(tmp_path / "saved"))
+    assert isinstance(opened, Run)
+    assert opened.sim.policy == given.policy
+    assert opened.profile.fact("policy.queue") == "sync"
+    with pytest.raises(UsageError, match="Policy"):
+        nkilab.Sim(policy="sync")  # type: ignore[arg-type]

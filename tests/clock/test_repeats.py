@@ -1,0 +1,113 @@
+"""Loads of data that is still in SBUF: under a policy the second one is not done, as a measured matmul shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from nkilab.clock import time
+from nkilab.clock.program import programs
+from nkilab.clock.repeats import without_repeats
+from nkilab.hardware import Policy, load
+
+from .building import Box, Tensor, TraceBuilder
+
+ROW = 512
+"""Elements of a partition in a tile: 2 KiB, of SBUF's 224."""
+
+
+def loads_of(*rows: int, between: int = 0) -> TraceBuilder:
+    """A load of each of these rows of tiles of an input, each read once, with other loads after it."""
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", ROW, 128 * 64, kind="input")
+    others = iter(range(64 - max(rows) - 1))
+    for row in rows:
+        use(trace, block(source, row))
+        for _ in range(between):
+            use(trace, block(source, max(rows) + 1 + next(others)))
+    return trace
+
+
+def block(source: Tensor, row: int) -> Box:
+    return source.at(128 * row, 128 * (row + 1))
+
+
+def use(trace: TraceBuilder, source: Box | Tensor, tile: Tensor | None = None) -> Tensor:
+    tile = tile or trace.sbuf(ROW)
+    trace.dma(tile, source)
+    trace.copy(trace.sbuf(ROW), tile)
+    return tile
+
+
+QUARTER = Policy(repeats=0.25)
+
+
+def kept(trace: TraceBuilder, policy: Policy = QUARTER) -> list[int]:
+    """Places, among the loads, of those that are done."""
+    (program,) = programs(*trace.build())
+    done = without_repeats(program, load("trn2"), policy)
+    api = [program.names["api"][code] for code in program.instructions["api"]]
+    every = [row for row, name in enumerate(api) if name == "dma_copy"]
+    return [every.index(row) for row in done.rows.tolist() if row in every]
+
+
+def test_the_second_load_of_the_same_data_is_not_done_and_its_readers_use_the_first_tile() -> None:
+    trace = loads_of(0, 1, 0)
+    assert kept(trace) == [0, 1]
+    (program,) = programs(*trace.build())
+    done = without_repeats(program, load("trn2"), QUARTER)
+    reads = done.accesses["tensor"][~done.accesses["write"] & (done.accesses["space"] == 1)]
+    assert reads.tolist() == [1, 3, 1]
+
+
+def test_a_tile_is_used_again_once() -> None:
+    assert kept(loads_of(0, 0, 0, 0, 0)) == [0, 2, 4]
+
+
+def test_not_where_more_than_the_share_of_sbuf_is_loaded_in_between() -> None:
+    """A quarter of 224 KiB are 28 tiles of 2 KiB: those in between, and the second of the two."""
+    assert len(kept(loads_of(0, 0, between=27))) == 55
+    assert len(kept(loads_of(0, 0, between=28))) == 58
+    assert kept(loads_of(0, 0), Policy()) == [0, 1]
+
+
+@pytest.mark.parametrize("fault", ["other columns", "written tile", "written source", "internal", "placed", "register"])
+def test_loads_that_are_not_the_same_are_done(fault: str) -> None:
+    trace = TraceBuilder()
+    kind = "internal" if fault == "internal" else "input"
+    source = trace.tensor("hbm", 2 * ROW, 128, kind=kind)
+    flags = ("dynamic_address",) if fault == "register" else ()
+    for start in (0, ROW if fault == "other columns" else 0):
+        tile = trace.sbuf(ROW, address=start if fault == "placed" else -1)
+        trace.dma(tile, source.at(c0=start, c1=start + ROW), flags=flags)
+        if fault == "written tile":
+            trace.copy(tile, trace.sbuf(ROW))
+        trace.copy(trace.sbuf(ROW), tile)
+    if fault == "written source":
+        trace.dma(source.at(c1=ROW), trace.sbuf(ROW))
+    assert kept(trace)[:2] == [0, 1]
+
+
+def test_the_twin_of_these_is_done_once() -> None:
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", 2 * ROW, 128, kind="input")
+    for _ in range(2):
+        use(trace, source.at(c1=ROW))
+    assert kept(trace) == [0]
+
+
+def test_not_where_the_longer_life_of_the_tile_takes_more_than_sbuf_has() -> None:
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", ROW, 128, kind="input")
+    use(trace, source)
+    full = trace.sbuf(52 * 1024)
+    trace.add("memset", "gpsimd", {"dst": full}, {})
+    trace.copy(trace.sbuf(4), full)
+    use(trace, source)
+    assert kept(trace) == [0, 1]
+
+
+def test_bytes_of_a_load_that_is_not_done_are_not_counted() -> None:
+    trace = loads_of(0, 1, 0)
+    tile = 128 * ROW * 4
+    assert time(*trace.build(), load("trn2")).dma["bytes"].sum() == 3 * tile
+    assert time(*trace.build(), load("trn2"), QUARTER).dma["bytes"].sum() == 2 * tile
