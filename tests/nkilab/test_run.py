@@ -255,6 +255,6 @@ def test_the_compiler_s_choices_are_given_timed_and_kept(file: Path, tmp_path: P
     opened = nkilab.load(chosen.save(tmp_path / "saved"))
     assert isinstance(opened, Run)
     assert opened.sim.policy == given.policy
-    assert opened.profile.fact("policy.queue") == "sync"
+    assert opened.profile.facts["policy.queue"] == "sync"
     with pytest.raises(UsageError, match="Policy"):
         nkilab.Sim(policy="sync")  # type: ignore[arg-type]
