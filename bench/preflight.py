@@ -187,8 +187,8 @@ def _collective(device: int | None, members: Sequence[Core], work: Path, setting
         core=None,
         unit="GB/s",
         value=None,
-        expected=_bus_rate(len(members), machine),
-        guessed=machine.source("handover.link_gbps").cls == "guessed",
+        expected=_bus_rate([core.number for core in members], settings.lnc, machine),
+        guessed=machine.source("links.hop_ns").cls == "guessed",
     )
     folder = Path(tempfile.mkdtemp(prefix="collective-", dir=work))
     numbers = [core.number for core in members]
@@ -202,10 +202,10 @@ def _collective(device: int | None, members: Sequence[Core], work: Path, setting
         return replace(check, verdict="failed", message=f"the report is not as its guide says: {error}")
 
 
-def _bus_rate(ranks: int, machine: Hardware) -> float:
+def _bus_rate(ranks: Sequence[int], cores: int, machine: Hardware) -> float:
     """GB/s of the bus that the table's links give an all-reduce, as nccom-test counts them: 2 (n - 1) / n of the bytes."""
-    time_ns = clock.meeting_ns("all_reduce", ranks, COLLECTIVE_BYTES, machine)
-    return 2 * (ranks - 1) / ranks * COLLECTIVE_BYTES / time_ns
+    time_ns = clock.collective("all_reduce", ranks, COLLECTIVE_BYTES, cores, machine).ns
+    return 2 * (len(ranks) - 1) / len(ranks) * COLLECTIVE_BYTES / time_ns
 
 
 def judged(checks: Sequence[Check], limits: Limits) -> list[Check]:

@@ -3,9 +3,9 @@
 from nkilab.hardware import Policy
 
 from .calibration import Fit, Number, fit, held_out
+from .collectives import Route, collective
 from .floor import floor_ns
 from .ladder import Ladder, Step, ladder
-from .meetings import meeting_ns
 from .points import Point, predicted
 from .timing import Timing, time
 
@@ -15,13 +15,14 @@ __all__ = [
     "Number",
     "Point",
     "Policy",
+    "Route",
     "Step",
     "Timing",
+    "collective",
     "fit",
     "floor_ns",
     "held_out",
     "ladder",
-    "meeting_ns",
     "predicted",
     "time",
 ]

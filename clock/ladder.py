@@ -24,7 +24,7 @@ _OVERHEAD: tuple[str, ...] = (
     "_latency_ns",
 )
 _OVERHEAD += ("completion_ns", "function_ns", "operand_ns", "sbuf_ns", "table_load_ns", "register_ns", "load_fixed_ns")
-_LINKS = ("handover.hop_ns", "handover.link_gbps")
+_LINKS = ("links.hop_ns", "links.chip_gbps", "links.node_hop_ns", "links.node_gbps")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Where programs wait for each other: core barriers, transfers between cores, collectives between ranks.
 
 Each program is laid out by itself; then every member of a meeting is held until the last one has come, and the programs
-concerned are laid out again, until nothing moves. A meeting costs what the hardware table says under `handover`: a
-barrier its signals, a collective `hops x hop + bytes / bandwidth`, of which its engine is busy with the trigger only.
+concerned are laid out again, until nothing moves. A barrier costs its signals, a collective what its algorithm takes, of
+which its engine is busy with the trigger only.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .collectives import Route, collective
 from .costs import class_of
 from .program import Bools, Floats, Ints, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nkilab.hardware import Hardware
 
@@ -28,30 +29,19 @@ ROUNDS = 64
 BARRIER = "core_barrier"
 TRANSFER = "sendrecv"
 
-# Steps one after the other, and the share of the contributed bytes that crosses a rank's link: of n ranks, f(n).
-# Source: "Intra-node Collective Communications", Mesh and Ring algorithms and the table of operations.
-_ALGORITHMS: Mapping[str, tuple[int, Callable[[int], float]]] = {
-    "all_reduce": (2, lambda n: 2 * (n - 1) / n),
-    "all_gather": (1, lambda n: n - 1.0),
-    "all_gather_v": (1, lambda n: (n - 1) / n),
-    "reduce_scatter": (1, lambda n: (n - 1) / n),
-    "all_to_all": (1, lambda n: (n - 1) / n),
-    "all_to_all_v": (1, lambda n: (n - 1) / n),
-}
-_PERMUTE: tuple[int, Callable[[int], float]] = (1, lambda n: 1.0 if n > 1 else 0.0)
-
 
 @dataclass(frozen=True, slots=True)
 class Meetings:
     """Columns over the parts that programs take in meetings, by trace row: `number` of the meeting, `cost` in ns.
 
-    `moves`: a collective, which goes on beside the engine that triggers it.
+    `moves`: a collective, which goes on beside the engine that triggers it; `algorithm`: how.
     """
 
     row: Ints
     number: Ints
     cost: Floats
     moves: Bools
+    algorithm: tuple[str, ...]
     hw: Hardware
 
     def __len__(self) -> int:
@@ -75,27 +65,29 @@ def meetings(
     table = columns.get("collectives", {})
     if not len(table.get("meeting", ())):
         return None
-    number = np.asarray(table["meeting"], np.int64)
-    ranks = np.array([len(np.unique(np.asarray(table["rank"])[number == n])) for n in number.tolist()])
-    sent = np.asarray(table["sent"], np.float64)
+    number, rank = np.asarray(table["meeting"], np.int64), np.asarray(table["rank"], np.int64)
     largest = np.zeros(number.max() + 1)
-    np.maximum.at(largest, number, sent)
+    np.maximum.at(largest, number, np.asarray(table["sent"], np.float64))
     apis = [names["api"][code].removesuffix("_trigger") for code in np.asarray(table["api"]).tolist()]
-    cost = np.array(
-        [meeting_ns(api, count, size, hw) for api, count, size in zip(apis, ranks, largest[number], strict=True)]
-    )
+    cores = int(np.max(columns["instructions"]["core"], initial=0)) + 1
+    members = {n: sorted(set(rank[number == n].tolist())) for n in np.unique(number).tolist()}
+    routes = {
+        n: _route(apis[row], members[n], largest[n], cores, hw)
+        for n, row in zip(*map(np.ndarray.tolist, np.unique(number, return_index=True)), strict=True)
+    }
+    cost = np.array([routes[n].ns for n in number.tolist()])
+    algorithm = tuple(routes[n].algorithm for n in number.tolist())
     moves = np.array([api not in (BARRIER, TRANSFER) for api in apis])
-    return Meetings(np.asarray(table["instruction"], np.int64), number, cost, moves, hw)
+    return Meetings(np.asarray(table["instruction"], np.int64), number, cost, moves, algorithm, hw)
 
 
-def meeting_ns(api: str, ranks: int, size: float, hw: Hardware) -> float:
-    """What a meeting costs when all are there, in ns: of so many ranks that contribute so many bytes each."""
+def _route(api: str, ranks: Sequence[int], size: float, cores: int, hw: Hardware) -> Route:
+    """How the members of a meeting meet, and what that costs when all are there."""
     if api == TRANSFER:
-        return 0.0
+        return Route("", 0.0)
     if api == BARRIER:
-        return hw.handover.barrier_ns
-    hops, share = _ALGORITHMS.get(api, _PERMUTE)
-    return hops * hw.handover.hop_ns + size * share(ranks) / hw.handover.link_gbps
+        return Route("", hw.handover.barrier_ns)
+    return collective(api, ranks, size, cores, hw)
 
 
 def apply(found: Meetings, program: Program, device: Device) -> Floats:
@@ -107,7 +99,7 @@ def apply(found: Meetings, program: Program, device: Device) -> Floats:
     moves = found.moves[mine]
     busy = np.where(moves, found.hw.handover.sync_ns, found.cost[mine])
     device.interval[rows] = device.duration[rows] = busy
-    device.cls[rows] = class_of(found.hw, "handover.hop_ns")
+    device.cls[rows] = class_of(found.hw, "links.hop_ns")
     after[rows] = np.where(moves, found.cost[mine], 0.0)
     return after
 

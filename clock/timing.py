@@ -51,7 +51,7 @@ class Timing:
             start, end.
         throttle: columns over stretches of TensorE's clock: t, cold, rank, core.
         collectives: columns over the parts that programs take in barriers, transfers between cores and collectives:
-            trace_row, meeting, start (all members are there), end (the data is).
+            trace_row, meeting, start (all members are there), end (the data is), algorithm (empty where it is no collective).
         names: of the coded columns: engine, opcode, cost_class, queue, queue_type, kind.
         body_ns: first trigger to last end. total_ns: with the launch's prologue and tail.
         range_ns: lowest and highest body, from the uncertainty of each class in the hardware table, the error of whole
@@ -227,7 +227,7 @@ def _laid_out(prepared: list[Prepared], found: Meetings | None, hw: Hardware) ->
 
 def _collectives(one: Prepared, met: tuple[Meetings, Times] | None) -> Columns:
     if met is None:
-        return {name: np.zeros(0) for name in ("trace_row", "meeting", "start", "end")}
+        return {name: np.zeros(0) for name in ("trace_row", "meeting", "start", "end", "algorithm")}
     found, times = met
     rows, mine = found.at(one.program, one.device)
     return {
@@ -235,6 +235,7 @@ def _collectives(one: Prepared, met: tuple[Meetings, Times] | None) -> Columns:
         "meeting": found.number[mine],
         "start": times.start[rows],
         "end": times.done[rows],
+        "algorithm": np.array([found.algorithm[place] for place in mine.tolist()], np.str_),
     }
 
 

@@ -174,7 +174,6 @@ class Handover:
 
     `same_engine_ns` on one engine; between engines a semaphore's signal (end to update) and wait (update to start).
     `sync_ns`: a Sync instruction without data. `barrier_ns`: from the arrival of the last core to both going on.
-    Collectives: `hop_ns` for each step between ranks, `link_gbps` of a rank's links.
     """
 
     same_engine_ns: float
@@ -182,8 +181,26 @@ class Handover:
     wait_ns: float
     sync_ns: float
     barrier_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What joins the ranks of collectives.
+
+    `hop_ns`: one step between ranks of a node. `chip_gbps`: all links of a chip to others of its node, both directions.
+    `torus`: chips along each dimension, none for a switch. `node_hop_ns`, `node_gbps` (of a chip): between nodes. Buffers
+    below `mesh_bytes` take the mesh algorithm, up to `rdh_bytes` recursive doubling and halving, larger ones a ring.
+    """
+
     hop_ns: float
-    link_gbps: float
+    chip_gbps: float
+    torus: tuple[int, ...]
+    cores_per_chip: int
+    chips_per_node: int
+    node_hop_ns: float
+    node_gbps: float
+    mesh_bytes: int
+    rdh_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,22 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
 from nkilab.errors import InputError, UsageError
 
-from .model import Access, Dma, Gpsimd, Handover, Hbm, Launch, Psum, Sbuf, Scalar, Tensor, Throttle, Uncertainty, Vector
+from .model import (
+    Access,
+    Dma,
+    Gpsimd,
+    Handover,
+    Hbm,
+    Launch,
+    Links,
+    Psum,
+    Sbuf,
+    Scalar,
+    Tensor,
+    Throttle,
+    Uncertainty,
+    Vector,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +68,7 @@ class Hardware:
     scalar: Scalar
     gpsimd: Gpsimd
     handover: Handover
+    links: Links
     dma: Dma
     throttle: Throttle
     launch: Launch
@@ -192,7 +208,10 @@ def _flatten(data: Mapping[str, Any], prefix: str) -> dict[str, Source]:
 _POSITIVE: tuple[str, ...] = (
     "clock_ghz",
     "hbm.gbps",
-    "link_gbps",
+    "chip_gbps",
+    "node_gbps",
+    "cores_per_chip",
+    "chips_per_node",
     "engine_gbps",
     "window_ns",
     "cold_factor",

@@ -13,7 +13,7 @@ _BETWEEN_CORES = ("core_barrier", "sendrecv")
 def table(joined: Joinable) -> pl.DataFrame | None:
     """CcOp, one row for each collective that the rank takes part in (its cores take part together); None without any.
 
-    Start: the last member is there. What a simulation has no value for is null: algorithm, stream, bandwidths.
+    Start: the last member is there. What a simulation has no value for is null: stream, bandwidths.
     """
     trace = joined.trace["collectives"]
     parts = frame(trace, "part").select(
@@ -26,7 +26,9 @@ def table(joined: Joinable) -> pl.DataFrame | None:
     parts = parts.filter(~pl.col("operation").is_in(_BETWEEN_CORES))
     if parts.is_empty():
         return None
-    times = frame(joined.timing.collectives, "row").select(pl.col("trace_row").cast(pl.Int64), "start", "end")
+    times = frame(joined.timing.collectives, "row").select(
+        pl.col("trace_row").cast(pl.Int64), "start", "end", "algorithm"
+    )
     written = joined.accesses().filter(pl.col("write")).group_by("trace_row", maintain_order=True).first()
     types = written.select("trace_row", dtype=named(written["dtype"].to_numpy(), joined.names["dtype"]))
     rows = parts.join(times, on="trace_row").join(types, on="trace_row", how="left")
@@ -37,6 +39,7 @@ def table(joined: Joinable) -> pl.DataFrame | None:
         "operation",
         "dtype",
         "replica_group",
+        "algorithm",
         start_ts="start",
         end_ts="end",
         duration_ns=pl.col("end") - pl.col("start"),

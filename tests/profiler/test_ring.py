@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import nkilab
+from nkilab.clock import collective
 from nkilab.hardware import load
 from nkilab.profiler.fleet import Fleet
 from nkilab.simulator import per_rank
@@ -26,8 +27,9 @@ def ring(columns: list[int], beside: int = 0) -> Fleet:
 
 
 def test_overlap_is_what_the_hand_computes() -> None:
-    fleet, handover = ring([512] * RANKS), load("trn2").handover
-    step = handover.sync_ns + handover.hop_ns + 4 * SHAPE[0] * SHAPE[1] / handover.link_gbps
+    fleet, hw = ring([512] * RANKS), load("trn2")
+    sent = collective("collective_permute", range(RANKS), 4 * SHAPE[0] * SHAPE[1], 1, hw)
+    step = hw.handover.sync_ns + sent.ns
     for rank in fleet:
         adding = fleet[rank].table("Instruction").filter(pl.col("compiler_opcode") == "tensor_tensor")
         assert adding.height == RANKS - 1
