@@ -47,8 +47,9 @@ OPCODES: dict[str, tuple[str, str]] = {
     "quantize_mx": ("QUANTIZE_MX", "quantize_mx"),
     "iota": ("IOTA", "iota"),
     "affine_select": ("AFFINE_SELECT", "iota"),
-    "local_gather": ("LOCAL_GATHER", "gather"),
+    "local_gather": ("LOCAL_GATHER", "local_gather"),
     "nc_n_gather": ("GATHER", "gather"),
+    "topk": ("TOPK", "topk"),
     "activation": ("ACTIVATE", "activate"),
     "activate2": ("ACTIVATE", "activate"),
     "activation_reduce": ("ACTIVATE", "activate"),
@@ -205,12 +206,48 @@ def _scalar(program: Program, seen: Operands, hw: Hardware) -> Cost:
 def _gpsimd(program: Program, seen: Operands, hw: Hardware) -> Cost:
     gpsimd, elements = hw.gpsimd, program.instructions["elements"]
     api, kinds = program.instructions["api"], _kinds(program)
+
+    def of_kind(kind: str) -> Bools:
+        return np.isin(api, [i for i, name in enumerate(kinds) if name == kind])
+
     cycles, known = np.full(len(program), gpsimd.cycles), np.full(len(program), class_of(hw, "gpsimd.cycles"))
     for kind, value in (("iota", gpsimd.iota_cycles), ("gather", gpsimd.gather_cycles)):
-        mine = np.isin(api, [i for i, name in enumerate(kinds) if name == kind])
+        mine = of_kind(kind)
         cycles[mine], known[mine] = value, class_of(hw, f"gpsimd.{kind}_cycles")
-    interval = (gpsimd.issue_cycles + elements * cycles * np.where(seen.slow, 2.0, 1.0)) / gpsimd.clock_ghz
+    whole = gpsimd.issue_cycles + elements * cycles * np.where(seen.slow, 2.0, 1.0)
+    for kind, formula in (("local_gather", _local_gather), ("topk", _topk)):
+        rows = np.flatnonzero(of_kind(kind))
+        if len(rows):
+            whole[rows], known[rows] = formula(program, rows, hw), _DOCUMENTED
+    interval = whole / gpsimd.clock_ghz
     return Cost(interval, interval + gpsimd.pipeline_ns, np.maximum(known, class_of(hw, "gpsimd.issue_cycles")))
+
+
+def _of_role(program: Program, rows: Ints, role: str, column: Ints) -> Ints:
+    """A column of the accesses with a role, for each of some instructions."""
+    mine = np.flatnonzero(program.role(role))
+    found = np.zeros(len(program), np.int64)
+    found[program.accesses["instruction"][mine]] = column[mine]
+    return found[rows]
+
+
+def _local_gather(program: Program, rows: Ints, hw: Hardware) -> Floats:
+    """Cycles: 150 + (indices x elements for each) / C, as the performance guide has it."""
+    elements = program.accesses["elements"]
+    gathered, indices = (_of_role(program, rows, role, elements) for role in ("dst", "index"))
+    size = _of_role(program, rows, "dst", program.itemsize())
+    each = np.maximum(gathered / np.maximum(16 * indices, 1), 1.0)
+    rate = (28 + 4 * each) / (4 * each) / np.minimum(4 / size, each)
+    return np.asarray(hw.gpsimd.issue_cycles + gathered / rate)
+
+
+def _topk(program: Program, rows: Ints, hw: Hardware) -> Floats:
+    """Cycles: 4 n + k, as the reference of nisa.topk has it; n is taken to be all of the 16 partitions' elements."""
+    del hw
+    elements = program.accesses["elements"]
+    return np.asarray(
+        4.0 * 16 * _of_role(program, rows, "src", elements) + _of_role(program, rows, "val_dst", elements)
+    )
 
 
 def _sync(program: Program, hw: Hardware) -> Cost:

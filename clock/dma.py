@@ -1,7 +1,8 @@
 """What a DMA costs: the stream that issues it, and how long it keeps each DMA engine busy.
 
 Engine = SBUF partition / 8; each partition row, and each break in contiguity, is an element of its own; software
-descriptors merge elements into packets. Sources: the vendor's DMA guide, and packets in device profiles.
+descriptors merge elements into packets, which saves packets but not elements: an engine takes no more of them than of the
+smallest packets. Sources: the vendor's DMA guide, and packets in device profiles.
 """
 
 from __future__ import annotations
@@ -225,6 +226,7 @@ class _Rates:
         whole, rest = np.divmod(count * size, dma.packet_bytes)
         packet = element_ns(np.array(dma.packet_bytes), self.hw) - overlap
         merged = whole * packet + np.where(rest > 0, element_ns(rest, self.hw) - overlap, 0.0)
+        merged = np.maximum(merged, count * (dma.element_ns[0] - overlap))
         return np.where(self.merges & (size < dma.packet_bytes), merged, apart) * self.factor
 
 

@@ -48,6 +48,10 @@ class KernelError(NkilabError, NkiValidationError):
         self.code = code
 
 
+class KernelTypeError(KernelError, TypeError):
+    """A KernelError for what Python calls a TypeError: operators and control flow on tensors, calls that do not bind."""
+
+
 class UnsupportedError(NkilabError, NotImplementedError):
     """A function or mode of NKI that this simulator does not have (yet): told by name, never skipped."""
 

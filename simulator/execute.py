@@ -12,6 +12,7 @@ from nkilab.hardware import Hardware
 
 from .arguments import Arguments, copied, update
 from .binding import check_shapes, prepared
+from .calls import unbound_call
 from .context import CURRENT, Context
 from .errors import FindingsError, KernelError, trimmed
 from .findings import Finding
@@ -107,6 +108,11 @@ def execute(
         return _run(team, handle, args, kwargs, aliased | set(mutates))
     except KernelError as error:
         raise error.with_traceback(trimmed(error.__traceback__)) from None
+    except TypeError as error:
+        unbound = unbound_call(error)
+        if unbound is None:
+            raise
+        raise unbound.with_traceback(trimmed(error.__traceback__)) from None
 
 
 def _check_cores(kernel: Kernel, hardware: Hardware) -> None:

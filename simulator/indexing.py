@@ -17,7 +17,9 @@ def expanded(keys: tuple[Any, ...], ndim: int, shape: tuple[int, ...]) -> tuple[
     given = len(keys) - len(dots)
     if len(dots) > 1 or given > ndim:
         raise view_error(
-            f"{given} indices for a tensor of shape {shape}", rule="one index for each dimension, one `...`"
+            f"{given} indices for a tensor of shape {shape}",
+            rule="one index for each dimension, one `...`",
+            fix="tensor.expand_dim(dim) makes a dimension of size 1" if any(k is None for k in keys) else "",
         )
     fill = (slice(None),) * (ndim - given)
     return keys[: dots[0]] + fill + keys[dots[0] + 1 :] if dots else keys + fill

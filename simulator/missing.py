@@ -39,6 +39,17 @@ def missing(module: str, function_name: str, parameters: str = "", /, **defaults
     return function
 
 
+_SLICES = "slice with ints, as in tile[0:128, 0:512]; other patterns are tile.ap([[stride, count], …])"
+_REMOVED = {
+    "mgrid": _SLICES,
+    "arange": f"{_SLICES}; numbers in a tile are nisa.iota",
+    "par_dim": "the first dimension is the partition dimension; a list of tiles stands for block dimensions",
+    "tensor_copy_dynamic_src": "use nisa.tensor_copy with src=tile.ap(…, scalar_offset=…)",
+    "tensor_copy_dynamic_dst": "use nisa.tensor_copy with dst=tile.ap(…, scalar_offset=…)",
+}
+"""Names that the migration guide says were removed (NKI 0.2 and 0.4), and what stands for them."""
+
+
 class UnknownNameError(UnsupportedError, AttributeError):
     """A name that this simulator's `nki` does not have; an AttributeError too, so that `hasattr` says no."""
 
@@ -47,6 +58,10 @@ def unknown_name(module: str, name: str, known: list[str]) -> AttributeError:
     """The error of a module that lacks a name."""
     if name.startswith("__"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
+    if name in _REMOVED:
+        return UnknownNameError(
+            f"{module}.{name} was removed", rule="NKI has it no more", source="NKI migration guide", fix=_REMOVED[name]
+        )
     near = get_close_matches(name, known, n=1)
     return UnknownNameError(
         f"{module}.{name} is not in this simulator",

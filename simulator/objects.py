@@ -8,12 +8,19 @@ import sys
 from numbers import Number
 from typing import Any
 
+from .errors import KernelTypeError
 
-def unknown(value: object, use: str) -> TypeError:
+
+def unknown(value: object, use: str) -> KernelTypeError:
     """The error of Python control flow on what only the device knows."""
-    return TypeError(
-        f"{use} of a {type(value).__name__}: its value is not known while the kernel is traced; "
-        "use nl.fori_loop or nl.while_loop for loops that depend on it"
+    return KernelTypeError(
+        "control-flow",
+        f"{use} of a {type(value).__name__}",
+        values=repr(value),
+        rule="its value is not known while the kernel is traced",
+        source="nki.isa.VirtualRegister",
+        fix="use nl.fori_loop or nl.while_loop for loops that depend on it; nl.greater, nl.maximum, nl.where and the like "
+        "compare and choose elements of tiles",
     )
 
 

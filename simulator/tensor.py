@@ -12,6 +12,7 @@ from .errors import UnsupportedError
 from .indexing import bound_of, dynamic_view, expanded, index_of, other_key, outside_error
 from .layout import HBM, Layout
 from .objects import DeviceValue, DynamicSlice, NKIObject, unknown
+from .operators import NoOperators
 from .values.dtypes import DType
 from .values.dtypes import get as dtype_of
 from .views import view_error
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["DynamicSlice", "NKIObject", "NkiTensor", "tensor_at"]
 
 
-class NkiTensor(DeviceValue, NKIObject):
+class NkiTensor(NoOperators, DeviceValue, NKIObject):
     """A tensor in HBM, SBUF or PSUM: a strided view of an allocation. View methods copy no data.
 
     `shape`, `strides` and `offset` count elements; on chip the first dimension is the partition dimension, and its
@@ -127,9 +128,6 @@ class NkiTensor(DeviceValue, NKIObject):
         if context is None or not context.values or self.storage is None or self.indirection is not None:
             return repr(self)
         return f"{self!r}\n{self.storage.array(self.layout, self.byte)}"
-
-    __iter__ = None  # loops run over sizes: for i in range(tensor.shape[0])
-    __array_ufunc__ = None
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         """A tensor's values are the device's: NumPy cannot have them while the kernel is traced."""

@@ -121,6 +121,27 @@ def test_vector_copies_run_at_the_rate_of_their_mode(timed, hw, dtype, space, st
     assert np.diff(start) == pytest.approx(hw.vector.issue_ns + 512 * cycles / hw.vector.clock_ghz)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "indices", "each", "rate"), [("float32", 64, 1, 8), ("bfloat16", 64, 2, 2.25), ("float32", 32, 8, 1.875)]
+)
+def test_a_gather_among_partitions_takes_the_guides_cycles(timed, hw, dtype, indices, each, rate) -> None:
+    trace = TraceBuilder()
+    operands = {"src_buffer": trace.sbuf(512, dtype=dtype), "index": trace.sbuf(indices // 16, dtype="uint16")}
+    for _ in range(2):
+        trace.add("local_gather", "gpsimd", {"dst": trace.sbuf(indices * each, dtype=dtype)}, operands)
+    start = timed(trace).instructions["start"]
+    assert np.diff(start) == pytest.approx((150 + indices * each / rate) / hw.gpsimd.clock_ghz)
+
+
+def test_top_k_takes_four_cycles_for_each_element_of_16_partitions(timed, hw) -> None:
+    trace = TraceBuilder()
+    for _ in range(2):
+        targets = {"val_dst": trace.sbuf(2, dtype="bfloat16"), "idx_dst": trace.sbuf(2, dtype="uint32")}
+        trace.add("topk", "gpsimd", targets, {"src": trace.sbuf(64, dtype="bfloat16")})
+    start = timed(trace).instructions["start"]
+    assert np.diff(start) == pytest.approx((4 * 16 * 64 + 2) / hw.gpsimd.clock_ghz)
+
+
 def test_a_reduction_into_a_register_is_read_by_an_instruction_of_its_own(timed) -> None:
     trace = TraceBuilder()
     trace.add(

@@ -381,6 +381,48 @@ def test_python_and_numpy_cannot_compute_with_tensors(simulate, use, error):
         simulate(lambda x: use(loaded(x)) is None, X)
 
 
+@pytest.mark.parametrize(
+    ("use", "fix"),
+    [
+        (lambda t: t + t, "use nl.add"),
+        (lambda t: 2.0 * t, "use nl.multiply"),
+        (lambda t: np.ones(X.shape, np.float32) - t, "use nl.subtract"),
+        (lambda t: np.float32(2) * t, "use nl.multiply"),
+        (lambda t: -t, "use nl.negative"),
+        (lambda t: t @ t, "use nl.matmul"),
+        (lambda t: np.float32(1) / t, "nl.reciprocal"),
+        (lambda t: t > 0, "nl.greater"),
+        (lambda t: max(t, 0.0), "nl.maximum"),
+        (np.exp, "use nl.exp"),
+        (np.log1p, "functions of nki.language"),
+        (lambda t: t.T, "nl.transpose"),
+        (lambda t: t[:, None, :], "expand_dim"),
+        (lambda t: nl.load(t, mask=None), "clamp the last tile"),
+        (nisa.tensor_copy, "pass it first, as dst"),
+        (lambda t: nisa.tensor_scalar(t, t, op=nl.add, operand0=1.0), "did you mean op0"),
+        (lambda t: t.slice(1, start=0, stop=4), "did you mean st"),
+        (lambda _: nl.mgrid[0:4, 0:4], "tile.ap"),
+        (lambda _: nl.par_dim(4), "partition dimension"),
+    ],
+    ids=range(19),
+)
+def test_what_numpy_and_older_releases_have_is_refused_with_what_to_use(simulate, use, fix):
+    with pytest.raises((KernelError, UnsupportedError), match=fix) as caught:
+        simulate(lambda x: use(loaded(x)) and None, X)
+    assert caught.value.where.file == __file__
+    assert caught.value.rule
+
+
+def test_a_type_error_of_the_kernels_own_passes_through(simulate):
+    def kernel(x):
+        loaded(x)
+        sorted([1, "a"])
+
+    with pytest.raises(TypeError, match="not supported between") as caught:
+        simulate(kernel, X)
+    assert not isinstance(caught.value, KernelError)
+
+
 def test_a_read_only_array_cannot_take_an_update(simulate):
     def kernel(x: nt.mutable_tensor):
         nisa.dma_copy(x, nl.ones(x.shape, x.dtype))
