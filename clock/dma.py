@@ -22,6 +22,7 @@ SOFTWARE, SYNC_QUEUE, SCALAR_QUEUE = range(3)
 QUEUES = ("gpsimd_software", "sync_hardware", "scalar_hardware")
 QUEUE_ENGINE = (GPSIMD, SYNC, SCALAR)
 QUEUE_TYPES = ("software_dynamic", "hardware_dynamic")
+_INDICES = ("index", "indices", "vector_offset", "scalar_offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +110,14 @@ def transfers(program: Program, hw: Hardware, policy: Policy, cores: float = 1.0
 def hbm_bytes(program: Program) -> float:
     """Bytes that the DMAs of a program read and write in HBM."""
     access = program.accesses
-    mine = (access["space"] == HBM) & program.api(*DMA_APIS)[access["instruction"]]
+    mine = (access["space"] == HBM) & program.api(*DMA_APIS)[access["instruction"]] & ~program.role(*_INDICES)
     return float((access["elements"] * program.itemsize())[mine].sum())
 
 
 def _side(program: Program, rows: Ints, *, write: bool) -> _Side:
     """First access of each DMA in one direction; index operands do not count."""
     access, size = program.accesses, program.itemsize()
-    data = np.flatnonzero(
-        (access["write"] == write) & ~program.role("index", "indices", "vector_offset", "scalar_offset")
-    )
+    data = np.flatnonzero((access["write"] == write) & ~program.role(*_INDICES))
     found, where = np.unique(access["instruction"][data], return_index=True)
     place = np.searchsorted(found, rows)
     known = (place < len(found)) & (found[np.minimum(place, len(found) - 1)] == rows) if len(found) else rows < 0

@@ -16,6 +16,7 @@ from .constants import MemoryRegion
 from .errors import KernelError
 from .findings import Finding, finding
 from .layout import Layout, Layouts
+from .loops import Body, tensor_row
 from .memory import Memory, Storage
 from .sim import Sim
 from .source import Sources
@@ -50,6 +51,7 @@ class Context:
         "hardware",
         "joined",
         "layouts",
+        "loops",
         "memory",
         "occurrences",
         "options",
@@ -105,6 +107,7 @@ class Context:
         self.digests: dict[tuple[int, int], int] = {}
         self.options: Mapping[str, Any] = {}
         self.prepared: Any = None
+        self.loops: list[Body] = []
         self.accumulators: dict[str, np.ndarray] = {}
         self.generators: dict[str, np.ndarray] = {}
 
@@ -118,8 +121,12 @@ class Context:
         name: str = "",
         kind: str = "internal",
         site: int | None = None,
+        fresh: bool = False,
     ) -> NkiTensor:
-        """A new tensor, uninitialised; its row in the trace is made here. `site` is by default the user's line."""
+        """A new tensor, uninitialised; its row in the trace is made here. `site` is by default the user's line.
+
+        A `fresh` one has a row of its own even where a loop's body allocates one tensor for all iterations.
+        """
         key: tuple[object, ...] | None = None
         if site is None:
             place = self.sources.place(sys._getframe(1), [])  # noqa: SLF001 (the fastest way to the caller)
@@ -134,7 +141,8 @@ class Context:
         storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, site)
         storage.name = name
         sizes = (storage.rows, storage.row_bytes, storage.address)
-        tensors.append((storage.space, dtype, *sizes, kind, site, name, self.rank, self.core))
+        row = (storage.space, dtype, *sizes, kind, site, name, self.rank, self.core)
+        storage.id = tensor_row([] if fresh else self.loops, tensors, row)
         tensor = tensor_at(storage, layout, byte, self.layouts)
         if key is not None:
             storage.guard = []

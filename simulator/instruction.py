@@ -24,7 +24,7 @@ from .errors import KernelError
 from .handle import NkiInstruction, handle_of
 from .layout import HBM, PSUM, SBUF, Layout
 from .races import remember_rows, remember_value
-from .registers import value_of
+from .registers import origins_of, value_of
 from .tensor import NkiTensor
 from .trace import FLAG, Shape
 from .values.dtypes import DType
@@ -177,6 +177,8 @@ def issue(
     options: tuple[Any, ...] = (),
     extra: tuple[Any, ...] = (),
     name: str | None = None,
+    uses: tuple[NkiTensor, ...] = (),
+    sets: NkiTensor | None = None,
 ) -> NkiInstruction:
     """Check, record and execute one instruction.
 
@@ -186,6 +188,8 @@ def issue(
         options: hashable arguments that its plan depends on.
         extra: arguments that only its value depends on.
         name: the user's name for it.
+        uses: what the registers come from that it reads; those of run-time addresses are found here.
+        sets: what stands for the register that it writes.
 
     Raises:
         KernelError: it cannot execute.
@@ -197,13 +201,15 @@ def issue(
         key.append(operand.layout if type(operand) is NkiTensor else type(operand))
         if type(operand) is NkiTensor and operand.indirection is not None:
             key += kind_of(operand)
+    if uses or sets is not None:
+        key += (len(uses), sets is None)
     found = tuple(key)
     try:
         plan = context.plans.get(found)
     except TypeError as error:  # an option that is a list, a tensor …: no rule of any instruction allows one
         raise _unhashable(what, options) from error
     if plan is None:
-        plan = make_plan(context, what, operands, options, found)
+        plan = make_plan(context, what, operands, options, found, uses, sets)
     place, iteration = context.sources.here(sys._getframe(1))  # noqa: SLF001 (the fastest way to the caller)
     flags, skipped, state = 0, False, None
     indices: Sequence[NkiTensor] = ()
@@ -221,7 +227,7 @@ def issue(
         storage = tensor.storage
         touched.append(storage.id)
         touched.append(tensor.byte - storage.base_byte)
-    for index in indices:
+    for index in (*indices, *uses) if sets is None else (*indices, *uses, sets):
         touched.append(index.storage.id)
         touched.append(index.byte - index.storage.base_byte)
     rows = context.trace.rows
@@ -232,22 +238,27 @@ def issue(
             _compute(what, Step(context, plan, operands, options, extra, state, place.site)) if context.values else None
         )
         for position in plan.writes:
-            tensor = operands[position]
-            storage = tensor.storage
-            if tensor.indirection is not None:
-                if isinstance(tensor.indirection, Columns):
-                    columns.mark_columns(context, tensor, tensor.indirection, plan.engine, place.site)
-                else:
-                    mark_rows(context, tensor)
-            elif masks and position in masks:
-                storage.mark_mask(tensor.layout, tensor.byte, masks[position])
-            else:
-                storage.mark(tensor.layout, tensor.byte)
-            if storage.guard is not None:
-                storage.guard.append(place.site)
-                if context.cores > 1 and context.values:
-                    remember_value(context, tensor, plan.tensors.index(position))
+            _mark(context, plan, operands[position], position, masks, place.site)
     return handle_of(len(rows) // 5 - 1, name)
+
+
+def _mark(
+    context: Context, plan: Plan, tensor: NkiTensor, position: int, masks: dict[int, np.ndarray] | None, site: int
+) -> None:
+    """Note which bytes a written operand has now."""
+    storage = tensor.storage
+    if isinstance(tensor.indirection, Columns):
+        columns.mark_columns(context, tensor, tensor.indirection, plan.engine, site)
+    elif tensor.indirection is not None:
+        mark_rows(context, tensor)
+    elif masks and position in masks:
+        storage.mark_mask(tensor.layout, tensor.byte, masks[position])
+    else:
+        storage.mark(tensor.layout, tensor.byte)
+    if storage.guard is not None:
+        storage.guard.append(site)
+        if context.cores > 1 and context.values:
+            remember_value(context, tensor, plan.tensors.index(position))
 
 
 def _unhashable(what: Instruction, options: tuple[Any, ...]) -> KernelError:
@@ -321,7 +332,13 @@ def _compute(what: Instruction, step: Step) -> dict[int, np.ndarray]:
 
 
 def make_plan(
-    context: Context, what: Instruction, operands: tuple[Any, ...], options: tuple[Any, ...], key: tuple[object, ...]
+    context: Context,
+    what: Instruction,
+    operands: tuple[Any, ...],
+    options: tuple[Any, ...],
+    key: tuple[object, ...],
+    uses: tuple[NkiTensor, ...] = (),
+    sets: NkiTensor | None = None,
 ) -> Plan:
     """Check an instruction against its description and keep the plan.
 
@@ -335,7 +352,8 @@ def make_plan(
     writes = tuple(i for i in tensors if what.operands[i].write)
     layouts = tuple(_box(operands[i]) for i in tensors)
     engine, mask = check.engine_columns()
-    indices = index_tensors(operands)
+    indices = [*index_tensors(operands), *uses]
+    registers = [] if sets is None else [sets]
     shape = Shape(
         what.api,
         engine,
@@ -347,10 +365,14 @@ def make_plan(
         sum(FLAG[name] for name in check.flags),
         check.flops,
         check.array,
-        (*(what.operands[i].name for i in tensors), *("index" for _ in indices)),
-        (*(what.operands[i].write for i in tensors), *(False for _ in indices)),
-        layouts + tuple(index.layout for index in indices),
-        tuple(t.size * t.layout.itemsize for t in (*(operands[i] for i in tensors), *indices)),
+        (*(what.operands[i].name for i in tensors), *("index" for _ in indices), *("register" for _ in registers)),
+        (*(what.operands[i].write for i in tensors), *(False for _ in indices), *(True for _ in registers)),
+        layouts + tuple(index.layout for index in (*indices, *registers)),
+        (
+            *(operands[i].size * operands[i].layout.itemsize for i in tensors),
+            *(index.size * index.layout.itemsize if index.layout.space == SBUF else 0 for index in indices),
+            *(0 for _ in registers),
+        ),
     )
     context.trace.shapes.append(shape)
     outs = tuple(_stored(context, operand) for operand in operands)
@@ -373,13 +395,13 @@ def kind_of(tensor: NkiTensor) -> tuple[object, ...]:
     """What a plan depends on of a run-time address: how it is used, and the layout of an index in memory."""
     indirection = tensor.indirection
     index = None if indirection is None else indirection.index
-    return (type(indirection), getattr(indirection, "rows", None), getattr(index, "layout", None))
+    return (type(indirection), getattr(indirection, "rows", None), getattr(index, "layout", len(origins_of(index))))
 
 
 def index_tensors(operands: tuple[Any, ...]) -> list[NkiTensor]:
-    """The index tensors of operands with run-time addresses, in order."""
+    """The index tensors of operands with run-time addresses, in order; of registers what they were loaded from."""
     found = [o.indirection.index for o in operands if type(o) is NkiTensor and o.indirection is not None]
-    return [index for index in found if isinstance(index, NkiTensor)]
+    return [tensor for index in found for tensor in ((index,) if isinstance(index, NkiTensor) else origins_of(index))]
 
 
 def _box(tensor: NkiTensor) -> Layout:

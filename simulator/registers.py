@@ -6,7 +6,7 @@ as the tracer does (nki.isa.VirtualRegister; NKI 0.7 NkiScalar).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from .values.dtypes import DType, int32, int64
 class _Device(DeviceValue, NKIObject):
     """What both kinds share: no Python control flow."""
 
-    __slots__ = ("value",)
+    __slots__ = ("origins", "value")
+    origins: tuple[Any, ...]
+    """What the loads that it comes from wrote (see `loaded_from`): who uses it waits for them."""
 
     def __bool__(self) -> bool:
         raise unknown(self, "the truth")
@@ -47,6 +49,7 @@ class VirtualRegister(_Device):
         """Make a register that holds `state`."""
         self.value = None if state is None else wrap32(state)
         self.frozen = frozen
+        self.origins = ()
 
     def __bool__(self) -> bool:
         """Under API 0.6 whether it is not 0 (`while register:`); from 0.7 on a TypeError, as in the tracer."""
@@ -59,18 +62,18 @@ class VirtualRegister(_Device):
         return f"<register {self.value}>"
 
     def __add__(self, other: Any) -> VirtualRegister:
-        return VirtualRegister(value_of(self) + value_of(other))
+        return derived(VirtualRegister(value_of(self) + value_of(other)), self, other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> VirtualRegister:
-        return VirtualRegister(value_of(self) - value_of(other))
+        return derived(VirtualRegister(value_of(self) - value_of(other)), self, other)
 
     def __rsub__(self, other: Any) -> VirtualRegister:
-        return VirtualRegister(value_of(other) - value_of(self))
+        return derived(VirtualRegister(value_of(other) - value_of(self)), self, other)
 
     def __mul__(self, other: Any) -> VirtualRegister:
-        return VirtualRegister(value_of(self) * value_of(other))
+        return derived(VirtualRegister(value_of(self) * value_of(other)), self, other)
 
     __rmul__ = __mul__
 
@@ -85,6 +88,7 @@ class NkiScalar(_Device):
         """Make a scalar that holds `state`."""
         require("nki.isa.NkiScalar")
         self.dtype: DType = int64 if dtype == "int64" else int32
+        self.origins = ()
         self.value = wrap32(state) if self.dtype == "int32" else int(np.int64(state))
         self.is_comparison = is_comparison
 
@@ -99,7 +103,7 @@ class NkiScalar(_Device):
                 rule="both NkiScalars have the same dtype",
                 source="nki.isa.NkiScalar",
             )
-        return NkiScalar(value, self.dtype)
+        return derived(NkiScalar(value, self.dtype), self, other)
 
     def __add__(self, other: Any) -> NkiScalar:
         return self._with(other, self.value + value_of(other))
@@ -147,6 +151,20 @@ class NkiScalar(_Device):
 
     def __ne__(self, other: object) -> NkiScalar:  # type: ignore[override]
         return self._compared(other is None or self.value != value_of(other))
+
+
+_Kind = TypeVar("_Kind", bound=_Device)
+
+
+def origins_of(*values: Any) -> tuple[Any, ...]:
+    """What the loads wrote that registers and traced scalars come from; nothing for other values."""
+    return tuple(dict.fromkeys(origin for value in values if isinstance(value, _Device) for origin in value.origins))
+
+
+def derived(result: _Kind, *sources: Any) -> _Kind:
+    """`result`, computed from other registers, traced scalars and numbers."""
+    result.origins = origins_of(*sources)
+    return result
 
 
 def value_of(value: Any) -> int:

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from ..check import Check
+from ..constants import MemoryRegion
+from ..context import current
 from ..errors import KernelError
 from ..handle import NkiInstruction
 from ..instruction import Instruction, Operand, Step, dst, issue
 from ..layout import HBM, SBUF
 from ..levels import added
-from ..registers import NkiScalar, VirtualRegister, value_of, wrap32
+from ..registers import NkiScalar, VirtualRegister, origins_of, value_of, wrap32
 from ..tensor import NkiTensor
+from ..values.dtypes import int32
 
 _SPACES = (HBM, SBUF)
 
@@ -44,7 +47,9 @@ def register_alloc(x: int | None = None) -> VirtualRegister:
 
 def register_move(dst: VirtualRegister, src: Any) -> None:
     """Put an int or another register's value into a register."""
-    _register(dst, "register_move").value = wrap32(value_of(src))
+    register = _register(dst, "register_move")
+    register.value = wrap32(value_of(src))
+    register.origins = origins_of(src)
 
 
 def _single(name: str) -> Any:
@@ -79,6 +84,11 @@ _REGISTER_LOAD = Instruction(
 )
 
 
+def _loaded() -> NkiTensor:
+    """What stands in the trace for a register that is loaded: one for each load, as nothing waits to load another."""
+    return current().allocate((1,), int32, MemoryRegion.private_hbm, name="register", fresh=True)
+
+
 def register_load(dst: VirtualRegister, src: NkiTensor) -> NkiInstruction:
     """Load a one-element tensor from HBM or SBUF into a register; 0 where the simulation computes no values.
 
@@ -87,8 +97,10 @@ def register_load(dst: VirtualRegister, src: NkiTensor) -> NkiInstruction:
     """
     register = _register(dst, "register_load")
     loaded: list[int] = []
-    handle = issue(_REGISTER_LOAD, (src,), (), (loaded,))
+    target = _loaded()
+    handle = issue(_REGISTER_LOAD, (src,), (), (loaded,), sets=target)
     register.value = wrap32(loaded[0]) if loaded else 0
+    register.origins = (target,)
     return handle
 
 
@@ -112,7 +124,7 @@ def register_store(dst: NkiTensor, src: Any) -> NkiInstruction:
     Raises:
         KernelError: more than one element, a packed dtype, an uninitialised register.
     """
-    return issue(_REGISTER_STORE, (dst,), (), (value_of(src),))
+    return issue(_REGISTER_STORE, (dst,), (), (value_of(src),), uses=origins_of(src))
 
 
 _SCALAR_LOAD = Instruction(
@@ -133,8 +145,11 @@ def scalar_load(src: NkiTensor) -> NkiScalar:
         KernelError: more than one element, or another dtype.
     """
     loaded: list[int] = []
-    issue(_SCALAR_LOAD, (src,), (), (loaded,))
-    return NkiScalar(loaded[0] if loaded else 0, src.dtype)
+    target = _loaded()
+    issue(_SCALAR_LOAD, (src,), (), (loaded,), sets=target)
+    scalar = NkiScalar(loaded[0] if loaded else 0, src.dtype)
+    scalar.origins = (target,)
+    return scalar
 
 
 _SCALAR_STORE = Instruction(
@@ -166,4 +181,4 @@ def scalar_store(dst: NkiTensor, value: NkiScalar) -> None:
         raise KernelError(
             "dtype", f"nisa.scalar_store of {value!r} into {dst!r}", rule="equal widths", source="nki.isa.scalar_store"
         )
-    issue(_SCALAR_STORE, (dst,), (), (value_of(value),))
+    issue(_SCALAR_STORE, (dst,), (), (value_of(value),), uses=origins_of(value))

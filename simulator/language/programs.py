@@ -10,8 +10,9 @@ from ..context import current, running
 from ..deprecated import deprecated
 from ..errors import KernelError
 from ..layout import HBM, PSUM, SBUF
+from ..loops import looping
 from ..memory import SPACES
-from ..registers import NkiScalar, VirtualRegister, value_of
+from ..registers import NkiScalar, VirtualRegister, derived, value_of
 from ..tensor import DynamicSlice, NkiTensor
 from .create import region_of
 
@@ -77,8 +78,10 @@ def dynamic_range(start: Any, stop: Any = None, step: int = 1) -> Iterator[Virtu
         )
     deprecated("nl.dynamic_range", "nl.fori_loop(lower, upper, body)")
     first, last = (0, start) if stop is None else (start, stop)
-    for value in range(value_of(first), value_of(last), step):
-        yield VirtualRegister(value, frozen=True)
+    with looping(current().loops) as body:
+        for value in range(value_of(first), value_of(last), step):
+            body.start()
+            yield derived(VirtualRegister(value, frozen=True), first, last)
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any = 1) -> None:
@@ -99,16 +102,21 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any
             source="nki.language.fori_loop",
         )
     register = current().sim.nki == "0.6" or any(isinstance(bound, VirtualRegister) for bound in (lower, upper))
-    for iteration in range(value_of(lower), value_of(upper), step):
-        body_fun(VirtualRegister(iteration, frozen=True) if register else NkiScalar(iteration))
+    with looping(current().loops) as body:
+        for iteration in range(value_of(lower), value_of(upper), step):
+            body.start()
+            counter = VirtualRegister(iteration, frozen=True) if register else NkiScalar(iteration)
+            body_fun(derived(counter, lower, upper))
 
 
 def while_loop(init: Any, body_fun: Callable[[Any], Any]) -> None:
     """Run `body_fun(condition)` while the condition is not 0; the body returns the next condition."""
     condition, iteration = init, 0
-    while value_of(condition) != 0:
-        condition = body_fun(condition)
-        iteration += 1
+    with looping(current().loops) as body:
+        while value_of(condition) != 0:
+            body.start()
+            condition = body_fun(condition)
+            iteration += 1
 
 
 @contextmanager

@@ -208,3 +208,79 @@ def test_traced_scalars_wrap_at_32_bits_and_compare_only_in_32(simulate):
         simulate(decides, np.array([[3]], np.int32))
     with pytest.raises(UnsupportedError, match=r"0\.6"):
         simulate(kernel, np.array([[3]], np.int32), nki="0.6")
+
+
+@pytest.mark.parametrize("inner", [1, 3])
+def test_the_body_of_a_loop_has_one_tensor_for_all_iterations(simulate, inner):
+    def kernel(table):
+        out = nl.ndarray(table.shape, table.dtype, buffer=nl.shared_hbm)
+
+        def body(i):
+            tile = nl.ndarray((8, 8), table.dtype)
+            nisa.dma_copy(tile, table.ap([[8, 8], [1, 8]], scalar_offset=i))
+
+            def scale(_):
+                half = nl.full((8, 1), 0.5, nl.float32)
+                nisa.tensor_scalar(tile, tile, nl.multiply, half)
+
+            nl.fori_loop(0, inner, scale)
+            nisa.dma_copy(out.ap([[8, 8], [1, 8]], scalar_offset=i), tile)
+
+        nl.fori_loop(0, 64, body, step=8)
+        return out
+
+    run = simulate(kernel, TABLE)
+    np.testing.assert_array_equal(run.outputs[0], TABLE / 2**inner)
+    assert run.findings == ()
+    space = run.trace.names["space"].index("sbuf")
+    assert (run.trace.columns()["tensors"]["space"] == space).sum() == 2
+
+
+def test_what_an_earlier_iteration_wrote_is_not_there_in_the_next(simulate):
+    def kernel(table):
+        out = nl.ndarray((8, 8), table.dtype, buffer=nl.shared_hbm)
+        steps = iter((True, False))
+
+        def body(_):
+            tile = nl.ndarray((8, 8), table.dtype)
+            if next(steps):
+                nisa.dma_copy(tile, table[0:8])
+            nisa.dma_copy(out, tile)
+
+        nl.fori_loop(0, 2, body)
+        return out
+
+    run = simulate(kernel, TABLE, on_finding="collect")
+    assert "uninitialised-read" in {finding.code for finding in run.findings}
+
+
+@pytest.mark.parametrize("kind", ["register", "sum", "moved", "scalar", "loop"])
+def test_an_address_waits_for_the_load_that_filled_its_register(simulate, kind):
+    def kernel(table, rows):
+        index = nl.load(rows[0:1])
+        tile = nl.ndarray((1, 8), table.dtype)
+        register = nisa.register_alloc()
+
+        def copy(row):
+            nisa.dma_copy(tile, table.ap([[8, 1], [1, 8]], scalar_offset=row))
+
+        if kind == "scalar":
+            copy(nisa.scalar_load(index) * 2 - 3)
+        else:
+            nisa.register_load(register, index)
+            other = nisa.register_alloc(7)
+            nisa.register_move(other, register)
+            if kind == "loop":
+                nl.fori_loop(register, 4, copy)
+            else:
+                copy({"register": register, "sum": register + 0, "moved": other}[kind])
+        out = nl.ndarray((1, 8), table.dtype, buffer=nl.shared_hbm)
+        nl.store(out, tile)
+        return out
+
+    run = simulate(kernel, TABLE, ROWS)
+    np.testing.assert_array_equal(run.outputs[0], TABLE[3:4])
+    access, role = run.trace.columns()["accesses"], run.trace.names["role"].index
+    written = access["tensor"][access["role"] == role("register")].tolist()
+    assert access["tensor"][access["role"] == role("index")].tolist() == written
+    assert len(written) == 1
