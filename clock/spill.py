@@ -67,6 +67,17 @@ def laid_out(given: Program, hw: Hardware, policy: Policy) -> tuple[Program, Pla
     return program, placement
 
 
+def spill_kind(program: Program) -> Ints:
+    """Of each instruction: 1 where it saves a spilled tensor, 2 where it loads one again, 0 elsewhere."""
+    tensors, access = program.tensors, program.accesses
+    own = np.arange(len(tensors["bytes"]))
+    copies = (tensors["space"] == HBM) & (tensors.get("origin", own) != own)
+    mine = copies[access["tensor"]]
+    kind = np.zeros(len(program), np.int64)
+    kind[access["instruction"][mine]] = np.where(access["write"][mine], 1, 2)
+    return kind
+
+
 def _room(hw: Hardware, policy: Policy) -> int:
     return hw.sbuf.partition_bytes - policy.reserved
 

@@ -24,7 +24,7 @@ from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
 from .ranges import alternatives, body_range
 from .repeats import without_repeats
 from .schedule import ENGINE_STREAMS, Times, run
-from .spill import laid_out
+from .spill import laid_out, spill_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Timing:
     Attributes:
         instructions: columns over device instructions: trace_row, engine, opcode, start, end, ready, cost_class.
         dma: columns over transfers and the engines each one uses: trace_row, queue, engine, start, end, bytes, elements,
-            issue (row of `instructions`), queue_type.
+            issue (row of `instructions`), queue_type, spill (1 saves a tensor that SBUF has no room for, 2 loads it again).
         flows: columns over dependences: producer, consumer (rows of `instructions`, or the first row of a transfer in
             `dma`), producer_is_dma, consumer_is_dma, gap (end of one to start of the other), kind.
         occupancy: columns over changes: space, t, bytes (in a partition), rank, core.
@@ -310,6 +310,7 @@ def _dma_rows(program: Program, device: Device, moved: Transfers, times: Times) 
         "elements": np.maximum(np.rint(moved.elements[transfer] * part), 1).astype(np.int64),
         "issue": device.start[moved.row][transfer],
         "queue_type": (moved.queue[transfer] != SOFTWARE).astype(np.int8),
+        "spill": spill_kind(program)[moved.row][transfer].astype(np.int8),
     }
 
 

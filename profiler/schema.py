@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 
 _DTYPES: dict[str, type[pl.DataType]] = {"f": pl.Float64, "i": pl.Int64, "s": pl.String, "b": pl.Boolean}
 
@@ -64,7 +64,10 @@ _TABLES = (
             "compiler_opcode:s bir_id:s raw_bir_id:i bir_instruction_name:s kernel_instruction_name:s hlo_name:s "
             "layer:s evt_wait_time_ns:f:ns nki_source_location:s file:s* line:i* function:s* stack_frame_id:i* "
             "iteration_variable_id:i* tensor_instruction_type:s tensor_elements:i raw_flops:i:flop "
-            "flops_transpose:i:flop " + _BYTES + _PSUM + "scalar_activation_fn:s performance_mode:s crc_in:i "
+            "flops_transpose:i:flop "
+            + _BYTES
+            + _PSUM
+            + "spill_save_bytes:i:bytes spill_reload_bytes:i:bytes scalar_activation_fn:s performance_mode:s crc_in:i "
             "crc_out:i ready_ts:f:ns* cost_class:s*"
         ),
     ),
@@ -116,12 +119,19 @@ _TABLES = (
     Table(
         "SbufUsage",
         "SBUF use over time, as a fraction",
-        _columns("timestamp:f:ns avg_util_percent:f pcore_idx:i used_bytes:i:bytes*"),
+        _columns(
+            "timestamp:f:ns avg_util_percent:f partition_0_util_percent:f partition_32_util_percent:f "
+            "partition_64_util_percent:f partition_96_util_percent:f pcore_idx:i used_bytes:i:bytes*"
+        ),
     ),
     Table(
         "PsumUsage",
         "PSUM use over time, as a fraction",
-        _columns("timestamp:f:ns avg_util_percent:f pcore_idx:i used_bytes:i:bytes*"),
+        _columns(
+            "timestamp:f:ns avg_util_percent:f bank_0_util_percent:f bank_1_util_percent:f bank_2_util_percent:f "
+            "bank_3_util_percent:f bank_4_util_percent:f bank_5_util_percent:f bank_6_util_percent:f "
+            "bank_7_util_percent:f pcore_idx:i used_bytes:i:bytes*"
+        ),
     ),
     Table(
         "SbufAllocation",

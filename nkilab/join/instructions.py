@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from nkilab.join.columns import COST_CLASSES, SBUF, Joinable, frame, named, null_below_zero
+from nkilab.join.movement import RELOADED, SAVED
 from nkilab.profiler.schema import ENGINES
 
 _LOAD = "LDWEIGHTS"
@@ -17,6 +18,7 @@ def table(joined: Joinable) -> pl.DataFrame:
     rows = _shared_out(_device(joined), _program(joined), _stationary(joined))
     rows = rows.join(joined.sites(), on="site", how="left", maintain_order="left")
     rows = rows.join(_operands(joined), on="trace_row", how="left", maintain_order="left")
+    rows = rows.join(_spilled(joined), on="id", how="left", maintain_order="left")
     flags = list(joined.names["flag"])
     transpose = (pl.col("flags").cast(pl.Int64) & (1 << flags.index("transpose"))) != 0
     tensor, scalar = pl.col("engine") == "Tensor", pl.col("engine") == "Scalar"
@@ -47,6 +49,7 @@ def table(joined: Joinable) -> pl.DataFrame:
         flops_transpose=pl.when(tensor).then(pl.when(transpose).then("flops").otherwise(0)),
         scalar_activation_fn=pl.when(scalar).then("function"),
         **{f"{name}_bytes": pl.col(name) for name in _MEMORY},
+        **{name: pl.col(name).fill_null(0) for name in ("spill_save_bytes", "spill_reload_bytes")},
     )
 
 
@@ -111,6 +114,16 @@ def _shared_out(device: pl.DataFrame, program: pl.DataFrame, stationary: pl.Data
     read = pl.when("load").then(loaded).otherwise(pl.col("sbuf_read") - loaded)
     zero_on_loads = {name: share(pl.when("load").then(0).otherwise(pl.col(name))) for name in _SHARED}
     return rows.with_columns(sbuf_read=share(read), **zero_on_loads)
+
+
+def _spilled(joined: Joinable) -> pl.DataFrame:
+    """Bytes that the transfers of each device instruction save and load again for want of SBUF."""
+    rows = frame(joined.timing.dma, "piece").filter(pl.col("spill") > 0)
+    size = pl.col("bytes").cast(pl.Int64)
+    return rows.group_by(id=pl.col("issue").cast(pl.Int64)).agg(
+        spill_save_bytes=size.filter(pl.col("spill") == SAVED).sum(),
+        spill_reload_bytes=size.filter(pl.col("spill") == RELOADED).sum(),
+    )
 
 
 def _stationary(joined: Joinable) -> pl.DataFrame:

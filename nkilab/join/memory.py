@@ -2,36 +2,86 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from nkilab.join.columns import HBM, PSUM, SBUF, Joinable, frame
 
+Floats = npt.NDArray[np.float64]
+
+_PARTITIONS = (0, 32, 64, 96)
+"""The partitions whose use the vendor's schema has a column for."""
+
 
 def usage(joined: Joinable, space: int) -> pl.DataFrame:
-    """SbufUsage or PsumUsage: bytes in use per partition and their share of a partition, at each change."""
+    """SbufUsage or PsumUsage at each change: bytes in use per partition, and shares of all, of some partitions, of each bank."""
     capacity = (joined.hardware.psum if space == PSUM else joined.hardware.sbuf).partition_bytes
     rows = frame(joined.timing.occupancy, "row").filter(pl.col("space") == space)
+    stays = _stays(joined).filter(pl.col("space") == space)
+    shares = _bank_shares(joined, stays) if space == PSUM else _partition_shares(stays, capacity)
     return rows.select(
         timestamp="t",
         avg_util_percent=pl.col("bytes") / capacity,
         used_bytes=pl.col("bytes").cast(pl.Int64),
         pcore_idx=pl.col("core").cast(pl.Int64),
+        **{f"{name}_util_percent": _level(rows, stays, share) for name, share in shares.items()},
     )
+
+
+def _stays(joined: Joinable) -> pl.DataFrame:
+    """Where the clock placed each tensor, and when: start, end, address, bytes, partition, partitions, core, space."""
+    chip = joined.accesses().filter(pl.col("space") != HBM)
+    first = chip.group_by("tensor").agg(partition=pl.col("p0").min().cast(pl.Int64))
+    stays = frame(joined.timing.placements, "row").select(
+        pl.col("tensor").cast(pl.Int64), "start", "end", "address", size=pl.col("bytes").cast(pl.Int64)
+    )
+    return stays.join(first, on="tensor").join(joined.tensors().drop("address"), on="tensor")
+
+
+def _bank_shares(joined: Joinable, stays: pl.DataFrame) -> dict[str, Floats]:
+    """The share of each bank of PSUM that each tensor takes."""
+    psum = joined.hardware.psum
+    low = stays["address"].to_numpy()
+    high = low + stays["size"].to_numpy()
+    return {
+        f"bank_{bank}": np.clip(
+            np.minimum(high, (bank + 1) * psum.bank_bytes) - np.maximum(low, bank * psum.bank_bytes), 0, None
+        )
+        / psum.bank_bytes
+        for bank in range(psum.banks)
+    }
+
+
+def _partition_shares(stays: pl.DataFrame, capacity: int) -> dict[str, Floats]:
+    """The share of some partitions that each tensor takes."""
+    first, count, size = (stays[name].to_numpy() for name in ("partition", "partitions", "size"))
+    return {f"partition_{p}": np.where((first <= p) & (p < first + count), size, 0) / capacity for p in _PARTITIONS}
+
+
+def _level(rows: pl.DataFrame, stays: pl.DataFrame, share: Floats) -> pl.Series:
+    """The sum of the shares of the tensors that are there at each change, with all that comes and goes at that moment."""
+    level = np.zeros(rows.height)
+    for core in rows["core"].unique().to_list():
+        at, mine = (rows["core"] == core).to_numpy(), (stays["core"] == core).to_numpy()
+        for name, sign in (("start", 1.0), ("end", -1.0)):
+            times = stays[name].to_numpy()[mine]
+            order = np.argsort(times, kind="stable")
+            total = np.r_[0.0, np.cumsum(share[mine][order])]
+            level[at] += sign * total[np.searchsorted(times[order], rows["t"].to_numpy()[at], "right")]
+    return pl.Series(np.maximum(level, 0.0))
 
 
 def allocations(joined: Joinable) -> pl.DataFrame:
     """SbufAllocation: each SBUF and PSUM tensor where the clock placed it, from its first write to its last use."""
-    chip = joined.accesses().filter(pl.col("space") != HBM)
-    first = chip.group_by("tensor").agg(partition=pl.col("p0").min().cast(pl.Int64))
-    stays = frame(joined.timing.placements, "row").select(pl.col("tensor").cast(pl.Int64), "start", "end", "address")
-    rows = stays.join(first, on="tensor").join(joined.tensors().drop("address"), on="tensor")
+    rows = _stays(joined)
     placed = pl.when(pl.col("address") >= 0).then(pl.col("address").cast(pl.Int64))
     return rows.sort("start", "tensor").select(
         "partition",
         start_ts="start",
         end_ts="end",
         start_address=placed,
-        end_address=placed + pl.col("bytes").cast(pl.Int64),
+        end_address=placed + pl.col("size"),
         tensor_name="label",
         pcore_idx=pl.col("core").cast(pl.Int64),
         space="space_name",

@@ -6,6 +6,8 @@ import polars as pl
 
 from nkilab.join.columns import COST_CLASSES, HBM, SPACES, Joinable, frame, named
 
+SAVED, RELOADED = 1, 2
+"""What the timing says of a transfer that spills."""
 _TABLES = {False: "Instruction", True: "DmaPacketAggregated"}
 
 
@@ -37,7 +39,7 @@ def _pieces(joined: Joinable) -> pl.DataFrame:
 def _transfers(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
     """DmaPacketAggregated: one row per transfer."""
     whole = pieces.group_by("transfer", maintain_order=True).agg(
-        pl.col("trace_row", "issue", "queue", "queue_name", "queue_type").first(),
+        pl.col("trace_row", "issue", "queue", "queue_name", "queue_type", "spill").first(),
         start=pl.col("start").min(),
         end=pl.col("end").max(),
         bytes=pl.col("bytes").sum().cast(pl.Int64),
@@ -65,8 +67,16 @@ def _transfers(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
         write_bytes="bytes",
         transfer_bytes="bytes",
         throughput=pl.when(duration > 0).then(pl.col("bytes") / duration * 1e9),
-        source="source",
-        dest="dest",
+        source=pl.when(pl.col("spill") == 0)
+        .then("source")
+        .when(pl.col("spill") == SAVED)
+        .then(pl.lit("sbuf"))
+        .otherwise(pl.lit("hbm")),
+        dest=pl.when(pl.col("spill") == 0)
+        .then("dest")
+        .when(pl.col("spill") == SAVED)
+        .then(pl.lit("hbm"))
+        .otherwise(pl.lit("sbuf")),
         is_transpose_mode=(pl.col("flags").cast(pl.Int64) & transpose) != 0,
         instruction_id="issue",
         packets="packets",

@@ -33,8 +33,8 @@ class Dma(Answer):
         engines: per DMA engine: engine_idx, packets, bytes, busy_ns, share (busy_ns / total).
         issue: per engine that issues DMA: engine, dmas, mean_interval_ns between its triggers.
         tensors: per tensor: variable, type, size_bytes, loaded_bytes, dmas, reload (loaded / size).
-        spilled_bytes: bytes of intermediate tensors saved to HBM and loaded again for want of SBUF; of a simulated run, at least
-            so many; null where the profile does not tell.
+        spilled_bytes: bytes of intermediate tensors saved to HBM and loaded again for want of SBUF;
+            null where the profile does not tell.
         named: share of the bytes whose tensor the profile names, 0 to 1.
         duplicates: packets that the source marks as recorded twice; null where it does not mark them.
         total_ns: length of the run, ns; null where unknown.

@@ -151,7 +151,7 @@ def reload(e: Evidence) -> Found | None:
 
 def spill(e: Evidence) -> Found | None:
     """Intermediate tensors that do not fit SBUF."""
-    size, known = e.spills.size, "" if e.spills.stated else "at least "
+    size = e.spills.size
     moved = added(e.dma.rows["bytes"]) if e.dma else 0.0
     if not size or not moved:
         return None
@@ -159,7 +159,7 @@ def spill(e: Evidence) -> Found | None:
     return Found(
         "spill",
         "hold less in SBUF at once: smaller tiles or an earlier last use",
-        f"{known}{size:,.0f} bytes saved and reloaded",
+        f"{size:,.0f} bytes saved and reloaded",
         gain,
         e.lines(e.p.rows("Instruction").filter(pl.col("id").is_in(e.spills.instructions.implode()))),
     )

@@ -7,11 +7,14 @@ device does as two weight loads and two passes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+import nkilab
 from nkilab import hardware
 from nkilab.errors import Location
 from nkilab.join import Joinable, instructions, memory, movement, source
@@ -96,9 +99,9 @@ TIMING = Timing(
         (MATMUL, 0, 2, 2400.0, 2600.0, 2000.0, 0),
     ),
     columns(
-        "trace_row queue engine start end bytes elements issue queue_type",
-        (LOAD, 0, 0, 100.0, 1900.0, BYTES // 2, 64, 0, 0),
-        (LOAD, 0, 1, 100.0, 2000.0, BYTES // 2, 64, 0, 0),
+        "trace_row queue engine start end bytes elements issue queue_type spill",
+        (LOAD, 0, 0, 100.0, 1900.0, BYTES // 2, 64, 0, 0, 0),
+        (LOAD, 0, 1, 100.0, 2000.0, BYTES // 2, 64, 0, 0, 0),
     ),
     columns(
         "producer consumer producer_is_dma consumer_is_dma gap kind",
@@ -230,3 +233,54 @@ def test_a_trace_of_nothing_gives_empty_tables(joined: Joinable) -> None:
     assert instructions.table(nothing).is_empty()
     assert all(table.is_empty() for table in movement.tables(nothing).values())
     assert memory.allocations(nothing).is_empty()
+
+
+KERNEL = '''
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+
+@nki.jit
+def kept_too_long(x):
+    """Changes every tile, then stores them all: more than SBUF holds."""
+    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
+    tiles = []
+    for n in range(0, x.shape[0], 128):
+        tile = nl.ndarray((128, x.shape[1]), dtype=x.dtype, buffer=nl.sbuf)
+        nisa.dma_copy(dst=tile, src=x[n : n + 128, :])
+        nisa.tensor_scalar(dst=tile, data=tile, op0=nl.multiply, operand0=2.0)
+        tiles.append(tile)
+    for n, tile in enumerate(tiles):
+        nisa.dma_copy(dst=out[n * 128 : n * 128 + 128, :], src=tile)
+    return out
+'''
+
+
+@pytest.mark.parametrize(("rows", "spills"), [(32, True), (2, False)])
+def test_spilled_bytes_stand_on_the_instructions_that_move_them(tmp_path, rows: int, spills: bool) -> None:
+    path = tmp_path / "kept_kernel.py"
+    path.write_text(KERNEL)
+    x = np.zeros((rows * 128, 8192), np.float32)
+    run = nkilab.simulate(f"{path}:kept_too_long", x, sim=nkilab.Sim(target="trn2", values=False, on_finding="collect"))
+    saved, loaded = (run.profile.table("Instruction")[f"spill_{what}_bytes"].sum() for what in ("save", "reload"))
+    moved = run.profile.table("DmaPacketAggregated")
+    assert moved["transfer_bytes"].sum() == 2 * x.nbytes + saved + loaded
+    assert (saved > 0, loaded > 0) == (spills, spills)
+    assert run.profile.dma().spilled_bytes == saved + loaded
+    ways = moved.group_by("source", "dest").agg(pl.col("transfer_bytes").sum()).rows()
+    assert sorted(ways) == [("hbm", "sbuf", x.nbytes + loaded), ("sbuf", "hbm", x.nbytes + saved)]
+
+
+def test_use_of_partitions_and_banks_is_that_of_the_tensors_there() -> None:
+    run = nkilab.simulate(str(Path(nkilab.__file__).parents[1] / "kernels" / "matmul.py") + ":matmul_tiled")
+    banks = run.profile.table("PsumUsage")
+    used = sum(banks[f"bank_{bank}_util_percent"] for bank in range(8)) / 8
+    settled = banks.with_columns(used=used).group_by("timestamp", maintain_order=True).last()
+    assert settled["used"].to_list() == pytest.approx(settled["avg_util_percent"].to_list())
+    assert banks["bank_0_util_percent"].max() == 1.0
+    sbuf = run.profile.table("SbufUsage").group_by("timestamp", maintain_order=True).last()
+    for partition in (0, 32, 64, 96):
+        assert sbuf[f"partition_{partition}_util_percent"].to_list() == pytest.approx(
+            sbuf["avg_util_percent"].to_list()
+        )

@@ -313,10 +313,10 @@ def test_the_roofline_has_a_row_for_every_memory_with_known_bytes() -> None:
 
 def test_spills_and_named_bytes_are_told_by_dma() -> None:
     moved = pl.DataFrame(
-        {"id": [1, 2], "start_ts": [0.0, 5.0], "end_ts": [5.0, 9.0], "transfer_bytes": [300, 100], "variable": ["x", "unknown"], "op": ["dma_copy", "activation"],
-         "source": ["hbm", "sbuf"], "dest": ["sbuf", "sbuf"]}
+        {"id": [1, 2], "start_ts": [0.0, 5.0], "end_ts": [5.0, 9.0], "transfer_bytes": [300, 100], "variable": ["x", "unknown"]}
     )  # fmt: skip
-    found = run([op(0, 0, 10, "Tensor")], 10, DmaPacketAggregated=moved).dma()
+    spilling = op(0, 0, 10, "Tensor") | {"spill_save_bytes": 60, "spill_reload_bytes": 40}
+    found = run([spilling], 10, DmaPacketAggregated=moved).dma()
     assert found.named == pytest.approx(0.75)
     assert found.spilled_bytes == 100
     assert "for want of SBUF" in str(found)
