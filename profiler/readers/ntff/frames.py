@@ -17,7 +17,7 @@ from .program_table import COLUMNS, ProgramTable
 
 Ints = NDArray[np.int64]
 
-_TABLE_QUEUE = 14
+_TABLE_QUEUE, _QUEUES = 14, 16
 _QUEUE_TYPES = {2: "weights"}
 _MEMORY = {
     "generic": "Generic", "pe": "Tensor Instructions", "act": "Scalar Instructions", "pool": "GpSimd Instructions",
@@ -87,8 +87,8 @@ def active(rows: pl.DataFrame) -> pl.DataFrame:
     """ActiveTime: the union of each engine's instructions on each core. Spans that touch are one."""
     if rows.is_empty():
         return pl.DataFrame()
-    rows = rows.filter(pl.col("opcode") != "EVENT_SEMAPHORE")
-    rows = rows.select("engine", "pcore_idx", "start_ts", "end_ts").sort("pcore_idx", "engine", "start_ts")
+    rows = rows.select("engine", "pcore_idx", "start_ts", "end_ts", "opcode")  # before the filter, which copies
+    rows = rows.filter(pl.col("opcode") != "EVENT_SEMAPHORE").drop("opcode").sort("pcore_idx", "engine", "start_ts")
     before = pl.col("end_ts").cum_max().shift(1).over("pcore_idx", "engine")
     begins = (before.is_null() | (pl.col("start_ts") > before)).cum_sum()
     spans = rows.with_columns(span=begins).group_by("span", maintain_order=True)
@@ -111,24 +111,29 @@ def dma(found: Packets, graph: Graph, window: Window) -> tuple[pl.DataFrame, int
     engine, queue = kept.engine[order], kept.queue[order]
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(end > start, size * 1e12 / (end - start), np.nan)
+    names, kinds, moved = *_rings(graph), pl.Series(size)
     frame = pl.DataFrame(_spans(window, start, end)).with_columns(
         pcore_idx=pl.lit(graph.core, pl.Int64),
         engine_idx=pl.Series(engine),
         queue_idx=pl.Series(queue),
-        read_bytes=pl.Series(size),
-        write_bytes=pl.Series(size),
-        transfer_bytes=pl.Series(size),
+        read_bytes=moved,
+        write_bytes=moved,
+        transfer_bytes=moved,
         throughput=pl.Series(rate).fill_nan(None),
         crc=pl.Series(kept.crc[order]),
+        queue_name=names.gather(queue),
+        queue_type=kinds.gather(queue),
     )
-    return frame.join(_rings(graph), on="queue_idx", how="left", maintain_order="left"), int((inside & busy).sum())
+    return frame, int((inside & busy).sum())
 
 
-def _rings(graph: Graph) -> pl.DataFrame:
-    """Name and kind of each queue index on one core; null where the file names none, or kinds are not proven."""
+def _rings(graph: Graph) -> tuple[pl.Series, pl.Series]:
+    """Names and kinds by queue index on one core; null where the file names none, or kinds are not proven."""
     names = {queue.index: queue_name(queue.name) for queue in reversed(graph.queues) if queue.index != _TABLE_QUEUE}
-    rows = [(index, name, _kind(name)) for index, name in names.items()] + [(_TABLE_QUEUE, None, "instruction")]
-    return pl.DataFrame(rows, {"queue_idx": pl.Int64, "queue_name": pl.String, "queue_type": pl.String}, orient="row")
+    kinds = {index: _kind(name) for index, name in names.items()} | {_TABLE_QUEUE: "instruction"}
+    texts = ([of.get(index) for index in range(_QUEUES)] for of in (names, kinds))
+    first, second = (pl.Series(text, dtype=pl.String) for text in texts)
+    return first, second
 
 
 def _kind(name: str) -> str | None:
