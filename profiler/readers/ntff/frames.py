@@ -56,10 +56,8 @@ def instructions(
     ran: Executed, core: int, window: Window, table: ProgramTable, clock_ghz: float | None
 ) -> pl.DataFrame:
     """Instruction rows of one core, in order of start. Ids are given later, over all cores."""
-    ran = ran.take(window.holds(ran.start, ran.end) & (ran.pc >= 0))
-    order = np.argsort(ran.start, kind="stable")
-    columns = (ran.engine, ran.pc, ran.start, ran.end, ran.wait, ran.crc)
-    engine, pc, start, end, wait, crc = (column[order] for column in columns)
+    ran = ran.take(_in_order(window.holds(ran.start, ran.end) & (ran.pc >= 0), ran.start))
+    engine, pc, start, end = ran.engine, ran.pc, ran.start, ran.end
     static = table.rows.select(COLUMNS)[table.first[core, engine] + pc]
     names = pl.Series(ENGINES).gather(engine)
     matmul = static["opcode"] == "MATMUL"
@@ -68,11 +66,17 @@ def instructions(
         timeline_track=pl.Series(["TensorMatrix"]).new_from_index(0, len(pc)).zip_with(matmul, names),
         pcore_idx=pl.lit(core, pl.Int64),
         pc=pl.Series(pc),
-        evt_wait_time_ns=_waits(wait, clock_ghz),
-        crc_in=pl.Series(crc & 0xFFFF),
-        crc_out=pl.Series(crc >> 16),
+        evt_wait_time_ns=_waits(ran.wait, clock_ghz),
+        crc_in=pl.Series(ran.crc & 0xFFFF),
+        crc_out=pl.Series(ran.crc >> 16),
     )
     return moving.hstack(static)
+
+
+def _in_order(keep: NDArray[np.bool_], start: Ints) -> Ints:
+    """The rows of a mask in order of start."""
+    rows = np.flatnonzero(keep)
+    return rows[np.argsort(start[rows], kind="stable")]
 
 
 def _waits(cycles: Ints, clock_ghz: float | None) -> pl.Series:
@@ -105,22 +109,20 @@ def dma(found: Packets, graph: Graph, window: Window) -> tuple[pl.DataFrame, int
     straddles = (found.start < window.start) & (found.end > window.start) & (found.queue == _TABLE_QUEUE)
     busy = np.isin(found.engine, found.engine[straddles]) & (found.queue == _TABLE_QUEUE)
     inside = window.holds(found.start, found.end)
-    kept = found.take(inside & ~busy)
-    order = np.argsort(kept.start, kind="stable")
-    start, end, size = kept.start[order], kept.end[order], kept.size[order]
-    engine, queue = kept.engine[order], kept.queue[order]
+    kept = found.take(_in_order(inside & ~busy, found.start))
+    start, end, size, queue = kept.start, kept.end, kept.size, kept.queue
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(end > start, size * 1e12 / (end - start), np.nan)
     names, kinds, moved = *_rings(graph), pl.Series(size)
     frame = pl.DataFrame(_spans(window, start, end)).with_columns(
         pcore_idx=pl.lit(graph.core, pl.Int64),
-        engine_idx=pl.Series(engine),
+        engine_idx=pl.Series(kept.engine),
         queue_idx=pl.Series(queue),
         read_bytes=moved,
         write_bytes=moved,
         transfer_bytes=moved,
         throughput=pl.Series(rate).fill_nan(None),
-        crc=pl.Series(kept.crc[order]),
+        crc=pl.Series(kept.crc),
         queue_name=names.gather(queue),
         queue_type=kinds.gather(queue),
     )
@@ -146,8 +148,7 @@ def _kind(name: str) -> str | None:
 def semaphores(changes: tuple[Ints, Ints, Ints], graph: Graph, window: Window, neff: Neff | None) -> pl.DataFrame:
     """SemaphoreUpdate rows of one core, in order of time."""
     time, index, value = changes
-    keep = np.flatnonzero(window.holds(time, time))
-    keep = keep[np.argsort(time[keep], kind="stable")]
+    keep = _in_order(window.holds(time, time), time)
     names = neff.semaphores.get(graph.name, {}) if neff else {}
     shown = pl.Series([f"S[{i}] ({names[i]})" if i in names else str(i) for i in range(256)])
     columns = {"timestamp": window.ns(time[keep]), "id": shown.gather(index[keep]), "value": value[keep]}
