@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .wire import malformed
 
 MAX_DEPTH = 64
-SCAN_BLOCK = 1 << 20
+SCAN_BLOCK = 1 << 17
 PARSE_BLOCK = 1 << 23
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _KEY = re.compile(rb'"([^"\\]{0,200})"\s*:\s*$')

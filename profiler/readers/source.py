@@ -48,6 +48,13 @@ def bytes_of(path: Path) -> memoryview:
         raise unreadable(path, error.strerror or "cannot be read", "look at its permissions and at the disk") from error
 
 
+def released(data: bytes | memoryview) -> None:
+    """Let go of the pages of a mapped file that were read so far: they no longer count as this process's memory."""
+    mapped = data.obj if isinstance(data, memoryview) else None
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
 def shown(text: str | Path) -> str:
     """A path or a text with a path in it as Unicode: bytes of a file's name that are none become U+FFFD."""
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -47,10 +47,10 @@ class Executed:
     def __len__(self) -> int:
         return len(self.pc)
 
-    def take(self, keep: NDArray[np.bool_]) -> Executed:
-        """The rows of a mask."""
+    def take(self, rows: Ints) -> Executed:
+        """Some rows, by index."""
         columns = (self.engine, self.pc, self.start, self.end, self.wait, self.crc)
-        engine, pc, start, end, wait, crc = (column[keep] for column in columns)
+        engine, pc, start, end, wait, crc = (column[rows] for column in columns)
         return Executed(engine, pc, start, end, wait, crc, self.unpaired)
 
 
@@ -69,10 +69,10 @@ class Packets:
     def __len__(self) -> int:
         return len(self.size)
 
-    def take(self, keep: NDArray[np.bool_]) -> Packets:
-        """The rows of a mask."""
+    def take(self, rows: Ints) -> Packets:
+        """Some rows, by index."""
         columns = (self.engine, self.queue, self.start, self.end, self.size, self.crc)
-        engine, queue, start, end, size, crc = (column[keep] for column in columns)
+        engine, queue, start, end, size, crc = (column[rows] for column in columns)
         return Packets(engine, queue, start, end, size, crc, self.unpaired)
 
 

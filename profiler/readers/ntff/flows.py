@@ -23,8 +23,8 @@ def flows(rows: pl.DataFrame, neff: Neff | None, what: Capture) -> pl.DataFrame:
     if neff is None or rows.is_empty():
         return pl.DataFrame(schema=_SCHEMA)
     once = pl.len().over("pcore_idx", "engine", "pc") == 1
-    ran = rows.filter(pl.col("raw_bir_id").is_not_null() & once)
-    ran = ran.select("id", "raw_bir_id", "pcore_idx", "start_ts", "end_ts")
+    ran = rows.select("id", "raw_bir_id", "pcore_idx", "engine", "pc", "start_ts", "end_ts")  # a filter copies
+    ran = ran.filter(pl.col("raw_bir_id").is_not_null() & once).drop("engine", "pc")
     names = {graph.name: graph.core for graph in what.graphs}
     parts = [
         debug.dependences.with_columns(pcore_idx=pl.lit(names[core], pl.Int64))

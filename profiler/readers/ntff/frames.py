@@ -17,7 +17,7 @@ from .program_table import COLUMNS, ProgramTable
 
 Ints = NDArray[np.int64]
 
-_TABLE_QUEUE = 14
+_TABLE_QUEUE, _QUEUES = 14, 16
 _QUEUE_TYPES = {2: "weights"}
 _MEMORY = {
     "generic": "Generic", "pe": "Tensor Instructions", "act": "Scalar Instructions", "pool": "GpSimd Instructions",
@@ -56,10 +56,8 @@ def instructions(
     ran: Executed, core: int, window: Window, table: ProgramTable, clock_ghz: float | None
 ) -> pl.DataFrame:
     """Instruction rows of one core, in order of start. Ids are given later, over all cores."""
-    ran = ran.take(window.holds(ran.start, ran.end) & (ran.pc >= 0))
-    order = np.argsort(ran.start, kind="stable")
-    columns = (ran.engine, ran.pc, ran.start, ran.end, ran.wait, ran.crc)
-    engine, pc, start, end, wait, crc = (column[order] for column in columns)
+    ran = ran.take(_in_order(window.holds(ran.start, ran.end) & (ran.pc >= 0), ran.start))
+    engine, pc, start, end = ran.engine, ran.pc, ran.start, ran.end
     static = table.rows.select(COLUMNS)[table.first[core, engine] + pc]
     names = pl.Series(ENGINES).gather(engine)
     matmul = static["opcode"] == "MATMUL"
@@ -68,11 +66,17 @@ def instructions(
         timeline_track=pl.Series(["TensorMatrix"]).new_from_index(0, len(pc)).zip_with(matmul, names),
         pcore_idx=pl.lit(core, pl.Int64),
         pc=pl.Series(pc),
-        evt_wait_time_ns=_waits(wait, clock_ghz),
-        crc_in=pl.Series(crc & 0xFFFF),
-        crc_out=pl.Series(crc >> 16),
+        evt_wait_time_ns=_waits(ran.wait, clock_ghz),
+        crc_in=pl.Series(ran.crc & 0xFFFF),
+        crc_out=pl.Series(ran.crc >> 16),
     )
     return moving.hstack(static)
+
+
+def _in_order(keep: NDArray[np.bool_], start: Ints) -> Ints:
+    """The rows of a mask in order of start."""
+    rows = np.flatnonzero(keep)
+    return rows[np.argsort(start[rows], kind="stable")]
 
 
 def _waits(cycles: Ints, clock_ghz: float | None) -> pl.Series:
@@ -87,8 +91,8 @@ def active(rows: pl.DataFrame) -> pl.DataFrame:
     """ActiveTime: the union of each engine's instructions on each core. Spans that touch are one."""
     if rows.is_empty():
         return pl.DataFrame()
-    rows = rows.filter(pl.col("opcode") != "EVENT_SEMAPHORE")
-    rows = rows.select("engine", "pcore_idx", "start_ts", "end_ts").sort("pcore_idx", "engine", "start_ts")
+    rows = rows.select("engine", "pcore_idx", "start_ts", "end_ts", "opcode")  # before the filter, which copies
+    rows = rows.filter(pl.col("opcode") != "EVENT_SEMAPHORE").drop("opcode").sort("pcore_idx", "engine", "start_ts")
     before = pl.col("end_ts").cum_max().shift(1).over("pcore_idx", "engine")
     begins = (before.is_null() | (pl.col("start_ts") > before)).cum_sum()
     spans = rows.with_columns(span=begins).group_by("span", maintain_order=True)
@@ -105,30 +109,33 @@ def dma(found: Packets, graph: Graph, window: Window) -> tuple[pl.DataFrame, int
     straddles = (found.start < window.start) & (found.end > window.start) & (found.queue == _TABLE_QUEUE)
     busy = np.isin(found.engine, found.engine[straddles]) & (found.queue == _TABLE_QUEUE)
     inside = window.holds(found.start, found.end)
-    kept = found.take(inside & ~busy)
-    order = np.argsort(kept.start, kind="stable")
-    start, end, size = kept.start[order], kept.end[order], kept.size[order]
-    engine, queue = kept.engine[order], kept.queue[order]
+    kept = found.take(_in_order(inside & ~busy, found.start))
+    start, end, size, queue = kept.start, kept.end, kept.size, kept.queue
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(end > start, size * 1e12 / (end - start), np.nan)
+    names, kinds, moved = *_rings(graph), pl.Series(size)
     frame = pl.DataFrame(_spans(window, start, end)).with_columns(
         pcore_idx=pl.lit(graph.core, pl.Int64),
-        engine_idx=pl.Series(engine),
+        engine_idx=pl.Series(kept.engine),
         queue_idx=pl.Series(queue),
-        read_bytes=pl.Series(size),
-        write_bytes=pl.Series(size),
-        transfer_bytes=pl.Series(size),
+        read_bytes=moved,
+        write_bytes=moved,
+        transfer_bytes=moved,
         throughput=pl.Series(rate).fill_nan(None),
-        crc=pl.Series(kept.crc[order]),
+        crc=pl.Series(kept.crc),
+        queue_name=names.gather(queue),
+        queue_type=kinds.gather(queue),
     )
-    return frame.join(_rings(graph), on="queue_idx", how="left", maintain_order="left"), int((inside & busy).sum())
+    return frame, int((inside & busy).sum())
 
 
-def _rings(graph: Graph) -> pl.DataFrame:
-    """Name and kind of each queue index on one core; null where the file names none, or kinds are not proven."""
+def _rings(graph: Graph) -> tuple[pl.Series, pl.Series]:
+    """Names and kinds by queue index on one core; null where the file names none, or kinds are not proven."""
     names = {queue.index: queue_name(queue.name) for queue in reversed(graph.queues) if queue.index != _TABLE_QUEUE}
-    rows = [(index, name, _kind(name)) for index, name in names.items()] + [(_TABLE_QUEUE, None, "instruction")]
-    return pl.DataFrame(rows, {"queue_idx": pl.Int64, "queue_name": pl.String, "queue_type": pl.String}, orient="row")
+    kinds = {index: _kind(name) for index, name in names.items()} | {_TABLE_QUEUE: "instruction"}
+    texts = ([of.get(index) for index in range(_QUEUES)] for of in (names, kinds))
+    first, second = (pl.Series(text, dtype=pl.String) for text in texts)
+    return first, second
 
 
 def _kind(name: str) -> str | None:
@@ -141,8 +148,7 @@ def _kind(name: str) -> str | None:
 def semaphores(changes: tuple[Ints, Ints, Ints], graph: Graph, window: Window, neff: Neff | None) -> pl.DataFrame:
     """SemaphoreUpdate rows of one core, in order of time."""
     time, index, value = changes
-    keep = np.flatnonzero(window.holds(time, time))
-    keep = keep[np.argsort(time[keep], kind="stable")]
+    keep = _in_order(window.holds(time, time), time)
     names = neff.semaphores.get(graph.name, {}) if neff else {}
     shown = pl.Series([f"S[{i}] ({names[i]})" if i in names else str(i) for i in range(256)])
     columns = {"timestamp": window.ns(time[keep]), "id": shown.gather(index[keep]), "value": value[keep]}

@@ -12,14 +12,14 @@ from ...profile import Origin, Profile
 from ..neff import program, stacks
 from ..neff.find import find_neff
 from ..neff.program import Neff
-from ..source import bytes_of, shown
+from ..source import bytes_of, released, shown
 from ..wire import Source
 from . import events, frames
 from .clocks import origin, total
 from .flows import flows
 from .frames import Window
 from .header import layout
-from .metadata import Capture, capture
+from .metadata import Capture, Graph, capture
 from .names import parse
 from .notes import Losses, notes
 from .program_table import ProgramTable, program_table
@@ -84,17 +84,13 @@ def _run_tables(
     source: Source, what: Capture, neff: Neff | None, table: ProgramTable
 ) -> tuple[dict[str, pl.DataFrame], Window, Losses]:
     """The tables that come from records, over all cores."""
-    ran = [events.executed(source, graph) for graph in what.graphs]
-    first = events.notify_end(source, what.graphs[0], ran[0]) if what.graphs else None
-    window = Window(origin(what, first), total(what))
+    window = Window(origin(what, _notify_end(source, what)), total(what))
     clock = _CLOCK_GHZ.get(_machine(what, neff))
-    moved = [events.packets(source, graph) for graph in what.graphs]
-    packets = [frames.dma(found, graph, window) for found, graph in zip(moved, what.graphs, strict=True)]
+    packets = [_packets(source, graph, window) for graph in what.graphs]
+    ran = [_instructions(source, graph, window, table, clock) for graph in what.graphs]
     parts = {
-        "Instruction": [
-            frames.instructions(r, g.core, window, table, clock) for r, g in zip(ran, what.graphs, strict=True)
-        ],
-        "DmaPacket": [frame for frame, _ in packets],
+        "Instruction": [frame for frame, _ in ran],
+        "DmaPacket": [frame for frame, *_ in packets],
         "SemaphoreUpdate": [frames.semaphores(events.semaphores(source, g), g, window, neff) for g in what.graphs],
         "Throttle": [frames.throttles(events.throttles(source, g), g, window) for g in what.graphs],
         "DmaQueuesInfo": [frames.queues(graph) for graph in what.graphs],
@@ -106,8 +102,33 @@ def _run_tables(
     tables = {name: pl.concat(found) if found else pl.DataFrame() for name, found in parts.items()}
     for name in ("Instruction", "DmaPacket"):
         tables[name] = tables[name].with_row_index("id").cast({"id": pl.Int64}) if tables[name].width else tables[name]
-    losses = Losses(sum(r.unpaired for r in ran), sum(m.unpaired for m in moved), sum(n for _, n in packets))
+    losses = Losses(sum(n for _, n in ran), sum(n for _, n, _ in packets), sum(n for *_, n in packets))
     return tables, window, losses
+
+
+def _notify_end(source: Source, what: Capture) -> int | None:
+    """What `origin` needs where the file states no start."""
+    if what.start_ps is not None or not what.graphs:
+        return None
+    return events.notify_end(source, what.graphs[0], events.executed(source, what.graphs[0]))
+
+
+def _packets(source: Source, graph: Graph, window: Window) -> tuple[pl.DataFrame, int, int]:
+    """DmaPacket rows of one core, records without a partner, and packets left out; the records are let go of."""
+    found = events.packets(source, graph)
+    rows, left_out = frames.dma(found, graph, window)
+    released(source.data)
+    return rows, found.unpaired, left_out
+
+
+def _instructions(
+    source: Source, graph: Graph, window: Window, table: ProgramTable, clock: float | None
+) -> tuple[pl.DataFrame, int]:
+    """Instruction rows of one core, and records without a partner; the records are let go of."""
+    found = events.executed(source, graph)
+    rows = frames.instructions(found, graph.core, window, table, clock)
+    released(source.data)
+    return rows, found.unpaired
 
 
 def _machine(what: Capture, neff: Neff | None) -> str:

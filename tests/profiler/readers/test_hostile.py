@@ -78,7 +78,7 @@ def test_a_gzip_bomb_ends_in_an_error_within_bounds(ntff: Path) -> None:
         read(ntff)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 128 << 20
+    assert peak < 8 << 20
 
 
 NUMBERS = [

@@ -25,7 +25,7 @@ from tests.profiler.readers.fuzz.targets import Target, targets  # noqa: E402
 
 SECONDS = 2.0
 TIMES_SIZE = 4
-CONSTANT_BYTES = 1 << 26
+CONSTANT_BYTES = 1 << 25
 
 
 def outcome(target: Target, content: bytes, folder: Path) -> str:
