@@ -140,8 +140,14 @@ def _vector(program: Program, seen: Operands, hw: Hardware) -> Cost:
     cycles, cls = _vector_cycles(program, seen, hw)
     interval = vector.issue_ns + elements * cycles * np.where(seen.slow, 2.0, 1.0) / vector.clock_ghz
     interval = interval + np.where(program.api(*_OPERAND), vector.operand_ns, 0.0)
-    interval = np.where(program.flag("dynamic_address"), np.maximum(interval, vector.register_copy_ns), interval)
+    interval = _addressed(program, interval, vector.clock_ghz, hw)
     return Cost(interval, interval + vector.pipeline_ns, np.maximum(cls, class_of(hw, "vector.issue_ns")))
+
+
+def _addressed(program: Program, interval: Floats, clock_ghz: float, hw: Hardware) -> Floats:
+    """Intervals with the least that a register-addressed instruction takes: the same number of cycles on every engine."""
+    least = hw.vector.register_copy_ns * hw.vector.clock_ghz / clock_ghz
+    return np.where(program.flag("dynamic_address"), np.maximum(interval, least), interval)
 
 
 def _vector_cycles(program: Program, seen: Operands, hw: Hardware) -> tuple[Floats, Ints]:
@@ -199,6 +205,7 @@ def _scalar(program: Program, seen: Operands, hw: Hardware) -> Cost:
     function = program.api("activation", "activate2", "activation_reduce", "reciprocal")
     interval = scalar.issue_ns + elements * cycles / scalar.clock_ghz
     interval = interval + np.where(function, scalar.function_ns, 0.0) + np.where(seen.psum, 0.0, scalar.sbuf_ns)
+    interval = _addressed(program, interval, scalar.clock_ghz, hw)
     known = np.where(seen.narrow, class_of(hw, "scalar.cycles_2byte"), class_of(hw, "scalar.cycles"))
     return Cost(interval, interval + scalar.pipeline_ns, np.maximum(known, class_of(hw, "scalar.issue_ns")))
 
@@ -219,7 +226,7 @@ def _gpsimd(program: Program, seen: Operands, hw: Hardware) -> Cost:
         rows = np.flatnonzero(of_kind(kind))
         if len(rows):
             whole[rows], known[rows] = formula(program, rows, hw), _DOCUMENTED
-    interval = whole / gpsimd.clock_ghz
+    interval = _addressed(program, whole / gpsimd.clock_ghz, gpsimd.clock_ghz, hw)
     return Cost(interval, interval + gpsimd.pipeline_ns, np.maximum(known, class_of(hw, "gpsimd.issue_cycles")))
 
 
@@ -252,7 +259,9 @@ def _topk(program: Program, rows: Ints, hw: Hardware) -> Floats:
 
 def _sync(program: Program, hw: Hardware) -> Cost:
     interval = np.full(len(program), hw.handover.sync_ns)
-    return Cost(interval, interval.copy(), np.full(len(program), class_of(hw, "handover.sync_ns")))
+    registers = program.api("register_load", "register_store", "scalar_load", "scalar_store")
+    cls = np.where(registers, _GUESSED, class_of(hw, "handover.sync_ns"))
+    return Cost(interval, interval.copy(), cls)
 
 
 def class_of(hw: Hardware, key: str) -> int:

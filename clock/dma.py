@@ -22,7 +22,7 @@ SOFTWARE, SYNC_QUEUE, SCALAR_QUEUE = range(3)
 QUEUES = ("gpsimd_software", "sync_hardware", "scalar_hardware")
 QUEUE_ENGINE = (GPSIMD, SYNC, SCALAR)
 QUEUE_TYPES = ("software_dynamic", "hardware_dynamic")
-_INDICES = ("index", "indices", "vector_offset", "scalar_offset")
+_INDICES = ("index", "indices", "vector_offset", "scalar_offset", "register")
 
 
 @dataclass(frozen=True, slots=True)

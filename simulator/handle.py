@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .constants import dependency
+from .context import current
 from .deprecated import deprecated
 from .errors import KernelError
 from .levels import added_parameters
@@ -15,7 +16,7 @@ class NkiInstruction(NKIObject):
     """Handle of an issued instruction; `depends_on` orders it after others.
 
     `row` is its row in the trace of its core. The simulator executes in program order, in which every edge that a
-    kernel can state already holds; the edges are kept on the handle.
+    kernel can state already holds; the edges are kept on the handle, and those of kind runtime in the trace.
     """
 
     __slots__ = ("name", "producers", "row")
@@ -41,6 +42,8 @@ class NkiInstruction(NKIObject):
             if not isinstance(producer, NkiInstruction):
                 raise _wrong(f"depends_on({producer!r})", "producers are what nki.isa functions return")
         self.producers += producers
+        if kind is not dependency.schedule:
+            current().trace.waits.extend((producer.row, self.row) for producer in producers if producer.row < self.row)
         return self
 
 

@@ -96,7 +96,10 @@ class Part:
 
 @dataclass(slots=True)
 class Recorder:
-    """The growing trace of one core of one rank; `shapes` and `tensors` are those of all programs of the simulation."""
+    """The growing trace of one core of one rank; `shapes` and `tensors` are those of all programs of the simulation.
+
+    `waits` are pairs of instructions of which the kernel says that the second waits for the first.
+    """
 
     rank: int
     core: int
@@ -104,6 +107,7 @@ class Recorder:
     tensors: list[TensorRow] = field(default_factory=list)
     rows: array[int] = field(default_factory=lambda: array("q"))
     touched: array[int] = field(default_factory=lambda: array("q"))
+    waits: list[tuple[int, int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows) // PER_INSTRUCTION
@@ -129,9 +133,12 @@ def merged(recorders: Sequence[Recorder], sources: Sources, parts: Sequence[Part
         column = np.array([getattr(recorder, name) for recorder in recorders], dtype)
         instructions[name] = np.repeat(column, np.diff(starts))
     first = {(recorder.rank, recorder.core): int(start) for recorder, start in zip(recorders, starts, strict=False)}
+    accesses = _accesses(shapes, rows[:, 0], places, names)
+    if any(recorder.waits for recorder in recorders):
+        accesses = _with_waits(accesses, recorders, starts, rows[:, 1], names["role"])
     tables = {
         "instructions": instructions,
-        "accesses": _accesses(shapes, rows[:, 0], places, names),
+        "accesses": accesses,
         "tensors": _tensors(recorders[0].tensors, names),
         "collectives": _collectives(parts, first, names),
         **_source_tables(sources),
@@ -215,6 +222,33 @@ def _accesses(
         "stride": table[:, 9],
         "strided": table[:, 10].astype(np.bool_),
     }
+
+
+def _with_waits(
+    accesses: dict[str, np.ndarray],
+    recorders: Sequence[Recorder],
+    starts: np.ndarray,
+    sites: np.ndarray,
+    role: dict[str, int],
+) -> dict[str, np.ndarray]:
+    """Accesses with a register of its own for each wait, which the first instruction writes and the second reads."""
+    codes = [role.setdefault(name, len(role)) for name in ("register", "index")]
+    extra: list[dict[str, int]] = []
+    for recorder, start in zip(recorders, starts.tolist(), strict=False):
+        for wait in recorder.waits:
+            site = int(sites[start + wait[1]])
+            row = (0, "int32", 1, 4, -1, "internal", site, "dependency", recorder.rank, recorder.core)
+            recorder.tensors.append(row)
+            fixed = {"tensor": len(recorder.tensors) - 1, "dtype": DTYPES.index("int32"), "p1": 1, "b1": 4}
+            fixed |= {"elements": 1, "run": 4, "stride": 4}
+            for number, code, write in zip(wait, codes, (1, 0), strict=True):
+                extra.append({**fixed, "instruction": start + number, "role": code, "write": write})
+    joined = {
+        name: np.concatenate([column, np.array([each.get(name, 0) for each in extra]).astype(column.dtype)])
+        for name, column in accesses.items()
+    }
+    order = np.argsort(joined["instruction"], kind="stable")
+    return {name: column[order] for name, column in joined.items()}
 
 
 def _tensors(given: list[TensorRow], names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:

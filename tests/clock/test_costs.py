@@ -133,6 +133,15 @@ def test_a_gather_among_partitions_takes_the_guides_cycles(timed, hw, dtype, ind
     assert np.diff(start) == pytest.approx((150 + indices * each / rate) / hw.gpsimd.clock_ghz)
 
 
+@pytest.mark.parametrize("engine", ["vector", "scalar", "gpsimd"])
+def test_an_address_in_a_register_takes_600_cycles_on_every_engine(timed, hw, engine) -> None:
+    trace = TraceBuilder()
+    for _ in range(2):
+        trace.add("tensor_copy", engine, {"dst": trace.sbuf(8)}, {"src": trace.sbuf(8)}, flags=("dynamic_address",))
+    start = timed(trace).instructions["start"]
+    assert np.diff(start) == pytest.approx(600 / getattr(hw, engine).clock_ghz)
+
+
 def test_top_k_takes_four_cycles_for_each_element_of_16_partitions(timed, hw) -> None:
     trace = TraceBuilder()
     for _ in range(2):

@@ -215,3 +215,23 @@ def test_one_plan_serves_all_calls_of_one_layout(simulate):
     finally:
         instruction.make_plan = original
     assert made == ["memset", "dma_copy"]
+
+
+@pytest.mark.filterwarnings("ignore:depends_on")
+@pytest.mark.parametrize(("kind", "waits"), [(None, 1), (nisa.dependency.runtime, 1), (nisa.dependency.schedule, 0)])
+def test_an_instruction_waits_for_those_that_it_depends_on_at_run_time(simulate, kind, waits):
+    def kernel(x):
+        tile, other = nl.ndarray(x.shape, x.dtype), nl.ndarray(x.shape, x.dtype)
+        out = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+        nisa.dma_copy(tile, x)
+        first = nisa.tensor_copy(other, tile)
+        nisa.memset(tile, 0).depends_on(first, kind=kind)
+        nisa.dma_copy(out, other)
+        return out
+
+    trace = simulate(kernel, LEFT[:128]).trace
+    access, role = trace.columns()["accesses"], trace.names["role"]
+    assert (np.diff(access["instruction"]) >= 0).all()
+    found = [access["role"] == role.index(name) for name in ("register", "index") if name in role]
+    assert [access["instruction"][each].tolist() for each in found] == [[1], [2]][: 2 * waits]
+    assert all(len(set(access["tensor"][each])) == 1 for each in found)
