@@ -126,11 +126,11 @@ def test_memory_holds_the_profile_of_one_rank_at_a_time(tmp_path: Path) -> None:
     ring(16).save(tmp_path / "ranks")
     fleet = nkilab.load_ranks(tmp_path / "ranks")
     gc.collect()
-    others = [one for one in gc.get_objects() if isinstance(one, Profile)]
+    others = [one for one in gc.get_objects() if type(one) is Profile]
 
     def alive(_: Profile) -> int:
         known = {id(one) for one in others}
-        return sum(isinstance(one, Profile) and id(one) not in known for one in gc.get_objects())
+        return sum(type(one) is Profile and id(one) not in known for one in gc.get_objects())
 
     assert set(fleet.each(alive).values()) == {1}
     answers = (fleet.stragglers(), fleet.overlap(), fleet.skew())
