@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import polars as pl
@@ -14,10 +15,11 @@ from nkilab.bench.limit import limited
 from nkilab.case import Case
 from nkilab.run import Run
 from nkilab.simulator import Finding, Sim
+from nkilab.whatif import loads_registers
 
 
 class SimBackend:
-    """Runs with values for the gate, without them for the time, which does not depend on them."""
+    """Runs with values for the gate, without them for the time, unless registers are loaded, on which loops may depend."""
 
     name = "sim"
     deterministic = True
@@ -44,6 +46,8 @@ class SimBackend:
     def time(self, case: Case, inputs: Sequence[Any], count: int) -> Timing:  # noqa: ARG002
         """See `Backend.time`. The time of several ranks is that of the one that takes longest; bytes are those of all."""
         run = self._run(case, inputs, values=False)
+        if loads_registers(run.profile.table("Instruction")["opcode"].unique()):
+            run = self._run(case, deepcopy(inputs), values=True)
         slowest = max(run.ranks, key=lambda each: each.total_us)
         sizes = [_output_bytes(each) for each in run.ranks]
         return Timing(

@@ -28,7 +28,9 @@ class Channels:
     `issued[queue]`: (end, descriptors on an engine so far) of each transfer issued on it, and `behind[queue]` how many
     of them need not be waited for any more: for the ring. `busy[engine][queue]`: when an engine is done with what it has
     of a queue; `level` stands for all engines while they are equal (`flat`), as they are while every transfer uses all.
-    `pieces`: (start, end) of each transfer on each engine it uses, by transfer.
+    `pieces`: (start, end) of each transfer on each engine it uses, by transfer. `memory`: when HBM would be done if it
+    moved one transfer after the other; `front`: when the engines are done with all of them. Where HBM is behind the
+    engines, it holds them back.
     """
 
     columns: tuple[list[Any], ...]
@@ -43,6 +45,7 @@ class Channels:
     level: list[float]
     flat: bool = True
     memory: float = 0.0
+    front: float = 0.0
 
     def room(self, transfer: int) -> float:
         """When the transfer's queue has room for it; one that fills the ring alone needs half of it to begin."""
@@ -63,30 +66,44 @@ class Channels:
         even = last - first + 1 == self.engines and head == middle == tail
         if even and self.flat:
             begin, end = _turns(self.level, queue, arrival, middle + self.semaphore)
-            self.pieces[transfer] = ([begin], [end])
+            used, starts, ends = [self.level], [begin], [end]
         else:
-            end = self._uneven(transfer, arrival, range(first, last + 1), (head, middle, tail))
-        self.memory = max(self.memory, arrival) + memory
-        done: float = max(end, self.memory)
+            used, starts, ends = self._uneven(queue, arrival, range(first, last + 1), (head, middle, tail))
+        late = self._behind(min(starts), max(ends), memory)
+        if late > 0:
+            ends = [end + late for end in ends]
+            for busy in used:
+                busy[queue] += late
+        self.pieces[transfer] = (starts, ends)
+        if not self.flat and all(busy == self.busy[0] for busy in self.busy):
+            self.flat, self.level = True, list(self.busy[0])
+        done = max(ends)
         before = self.issued[queue]
         before.append((done, (before[-1][1] if before else 0) + many))
         return done
 
-    def _uneven(self, transfer: int, arrival: float, engines: range, times: tuple[float, float, float]) -> float:
+    def _behind(self, begin: float, end: float, work: float) -> float:
+        """How far HBM is behind the engines with the work of one more transfer, which they move from begin to end."""
+        self.memory = max(self.memory, begin) + work
+        self.front = max(self.front, end)
+        late = max(self.memory - self.front, 0.0)
+        self.front += late
+        return late
+
+    def _uneven(
+        self, queue: int, arrival: float, engines: range, times: tuple[float, float, float]
+    ) -> tuple[list[list[float]], list[float], list[float]]:
+        """The engines' states, and start and end on each."""
         if self.flat:
             self.busy, self.flat = [list(self.level) for _ in range(self.engines)], False
         head, middle, tail = times
-        queue = self.columns[0][transfer]
         starts, ends = [], []
         for engine in engines:
             work = head if engine == engines.start else tail if engine == engines[-1] else middle
             begin, end = _turns(self.busy[engine], queue, arrival, work + self.semaphore)
             starts.append(begin)
             ends.append(end)
-        self.pieces[transfer] = (starts, ends)
-        if all(busy == self.busy[0] for busy in self.busy):
-            self.flat, self.level = True, list(self.busy[0])
-        return max(ends)
+        return [self.busy[engine] for engine in engines], starts, ends
 
 
 def _turns(busy: list[float], queue: int, arrival: float, work: float) -> tuple[float, float]:

@@ -89,6 +89,14 @@ def allocations(joined: Joinable) -> pl.DataFrame:
     )
 
 
+def _in_hbm(joined: Joinable) -> pl.DataFrame:
+    """The tensors in HBM, without what stands in the trace for registers."""
+    rows, roles = joined.tensors().filter(pl.col("space") == HBM), list(joined.names["role"])
+    if "register" not in roles:
+        return rows
+    return rows.join(joined.accesses().filter(pl.col("role") == roles.index("register")), on="tensor", how="anti")
+
+
 def tensors(joined: Joinable) -> pl.DataFrame:
     """TensorInfo: each HBM tensor, and how often its bytes were loaded into SBUF."""
     accesses = joined.accesses()
@@ -97,7 +105,7 @@ def tensors(joined: Joinable) -> pl.DataFrame:
     loads = reads.group_by("tensor").agg(loaded=pl.col("bytes").sum(), count=pl.col("trace_row").n_unique())
     kinds = pl.Series(list(joined.names["kind"]), dtype=pl.String)
     types = pl.Series(list(joined.names["dtype"]), dtype=pl.String)
-    rows = joined.tensors().filter(pl.col("space") == HBM).join(loads, on="tensor", how="left").sort("tensor")
+    rows = _in_hbm(joined).join(loads, on="tensor", how="left").sort("tensor")
     size = pl.col("bytes").cast(pl.Int64)
     return rows.select(
         variable_name="label",
@@ -117,7 +125,7 @@ _USAGE = {"input": "Tensors", "output": "Tensors", "constant": "Weights", "inter
 def hbm(joined: Joinable) -> pl.DataFrame:
     """HbmUsageSummaryByType: bytes of a kernel's HBM tensors by kind, under the vendor's names for device memory."""
     kinds = pl.Series(list(joined.names["kind"]), dtype=pl.String)
-    rows = joined.tensors().filter(pl.col("space") == HBM)
+    rows = _in_hbm(joined)
     rows = rows.with_columns(usage_type=kinds.gather(rows["kind"].cast(pl.Int64)).replace_strict(_USAGE))
     found = rows.group_by("rank", "core", "usage_type", maintain_order=True).agg(pl.col("bytes").sum())
     return found.select(

@@ -114,6 +114,7 @@ def test_a_store_passes_on_at_the_rate_of_hbm_when_that_is_scarce(timed, hw) -> 
     slow = timed(trace, hw.replace(**{"hbm.gbps": 100}))
     moved = 20 * 128 * 4096
     assert slow.body_ns > moved / 100
+    assert slow.dma["end"].max() - slow.dma["start"].min() == pytest.approx(moved / 100, rel=0.01)
     assert timed(trace, hw).body_ns < moved / 350
 
 
