@@ -16,6 +16,7 @@ import polars as pl
 from nkilab.errors import UsageError
 from nkilab.hardware import NAMES, load
 
+from .explorer_derived import derived
 from .explorer_schema import TABLES, Field
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _tables(p: Profile, version: str) -> tuple[dict[str, pl.DataFrame], list[str
     given = {name: p.table(name) for name in p.names if name in TABLES and name not in (*_WIDE, "Summary")}
     if "Instruction" in given:
         given |= {name: _split(given["Instruction"], name) for name in _OTHER_NAMES}
+    given |= derived(given)
     given["Summary"] = _summary(p)
     given["Metadata"] = pl.DataFrame([_metadata(p, version)])
     if p.has("NeffHeader"):

@@ -23,7 +23,11 @@ def tables(joined: Joinable, facts: Mapping[str, Any], findings: tuple[Any, ...]
         findings: what the simulator's checks found.
     """
     metadata = pl.DataFrame({"key": list(facts), "value": [str(value) for value in facts.values()]})
-    sometimes = {"CcOp": collectives.table(joined), "Throttle": throttle.table(joined)}
+    sometimes = {
+        "CcOp": collectives.table(joined),
+        "CoreBarriers": collectives.barriers(joined),
+        "Throttle": throttle.table(joined),
+    }
     rows, moved = instructions.table(joined), movement.tables(joined)
     return {
         **{name: table for name, table in sometimes.items() if table is not None},

@@ -8,12 +8,13 @@ _USED = ("timestamp", "pcore_idx")
 
 
 def tables(instructions: pl.DataFrame, transfers: pl.DataFrame, packets: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """ActiveTime, and where there are DMAs PendingDma, DmaUsage and DmaQueuesInfo."""
+    """ActiveTime, and where there are DMAs PendingDma, DmaUsage, HbmUsage and DmaQueuesInfo."""
     found = {"ActiveTime": _active(instructions)}
     if transfers.height:
         found |= {
             "PendingDma": _pending(transfers, instructions),
             "DmaUsage": _usage(transfers),
+            "HbmUsage": _usage(transfers.filter((pl.col("source") == "hbm") | (pl.col("dest") == "hbm"))),
             "DmaQueuesInfo": _queues(transfers, packets),
         }
     return found

@@ -1,13 +1,49 @@
-"""The CcOp table: collectives between ranks."""
+"""The CcOp and CoreBarriers tables: collectives between ranks, and where the cores of one wait for each other."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from nkilab.join.columns import Joinable, frame, named
+from nkilab.profiler.schema import ENGINES
 from nkilab.simulator.values.dtypes import TABLE
 
-_BETWEEN_CORES = ("core_barrier", "sendrecv")
+_BARRIER = "core_barrier"
+_BETWEEN_CORES = (_BARRIER, "sendrecv")
+
+
+def barriers(joined: Joinable) -> pl.DataFrame | None:
+    """CoreBarriers, one row for each core's part in a barrier, from when its data is there until all go on; None without any."""
+    trace = joined.trace["collectives"]
+    parts = frame(trace, "part").select(
+        trace_row=pl.col("instruction").cast(pl.Int64),
+        pcore_idx=pl.col("core").cast(pl.Int64),
+        meeting=pl.col("meeting").cast(pl.Int64),
+        compiler_opcode=named(trace["api"], joined.names["api"]),
+    )
+    parts = parts.filter(pl.col("compiler_opcode") == _BARRIER)
+    if parts.is_empty():
+        return None
+    ends = frame(joined.timing.collectives, "row").select(pl.col("trace_row").cast(pl.Int64), "start", "end")
+    columns = joined.timing.instructions
+    rows = frame(columns, "id").select(
+        "id", pl.col("trace_row").cast(pl.Int64), engine_name=named(columns["engine"], ENGINES)
+    )
+    flows = frame(joined.timing.flows, "flow").filter(~pl.col("consumer_is_dma"))
+    waited = flows.group_by(id=pl.col("consumer").cast(pl.Int64)).agg(pl.col("gap").min())
+    rows = rows.join(waited, on="id", how="left", maintain_order="left").unique("trace_row", keep="first").drop("id")
+    rows = parts.join(ends, on="trace_row").join(rows, on="trace_row", how="left").sort("start", "pcore_idx")
+    begin = pl.col("start") - pl.col("gap").fill_null(0.0).clip(0.0)
+    return rows.select(
+        "pcore_idx",
+        "compiler_opcode",
+        "engine_name",
+        start_ts=begin,
+        end_ts="end",
+        duration_ns=pl.col("end") - begin,
+        id="meeting",
+        compiler_pc="trace_row",
+    )
 
 
 def table(joined: Joinable) -> pl.DataFrame | None:

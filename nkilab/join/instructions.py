@@ -39,6 +39,7 @@ def table(joined: Joinable) -> pl.DataFrame:
         pcore_idx="core",
         pc="trace_row",
         compiler_opcode="api",
+        kernel_instruction_name=pl.format("I-{}", "trace_row"),
         nki_source_location=pl.format("{}:{}", "file", "line"),
         function="function_name",
         stack_frame_id=null_below_zero("stack"),

@@ -2,18 +2,59 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
 import nkilab
+from nkilab.discover import kernel_named
 from nkilab.errors import UsageError
 from nkilab.kernels import matmul_cases
 from nkilab.profiler.explorer_schema import TABLES
 
+KERNELS = '''
+import nki
+import nki.collectives as ncc
+import nki.isa as nisa
+import nki.language as nl
 
-@pytest.fixture(scope="module")
-def profile():
-    return nkilab.simulate(matmul_cases.CASES[0]).profile
+
+@nki.jit
+def two_cores(x):
+    """Each core writes half of the result, waits for the other, and reads its half."""
+    shared = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    core = nl.program_id(0)
+    mine = nl.ds(core * 64, 64)
+    tile = nl.load(x[mine])
+    for _ in range(10 * (1 - core)):
+        nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+    nisa.dma_copy(shared[mine], tile)
+    nisa.core_barrier(shared, (0, 1))
+    nisa.dma_copy(tile, shared[nl.ds((1 - core) * 64, 64)])
+    return shared
+
+
+@nki.jit
+def two_ranks(x):
+    """The sum of x over the ranks."""
+    tile, own = nl.load(x), nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    nisa.dma_copy(own, tile)
+    out = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    ncc.all_reduce([own], [out], ncc.ReplicaGroup([[0, 1]]), nl.add)
+    return out
+'''
+
+
+@pytest.fixture(scope="module", params=["matmul", "two_cores", "two_ranks"])
+def profile(request, tmp_path_factory):
+    if request.param == "matmul":
+        return nkilab.simulate(matmul_cases.CASES[0]).profile
+    path = tmp_path_factory.mktemp("kernels") / f"{request.param}_kernel.py"
+    path.write_text(KERNELS)
+    kernel = kernel_named(f"{path}:{request.param}")
+    ranks = 2 if request.param == "two_ranks" else 1
+    x = np.ones((128, 512), np.float32)
+    return nkilab.simulate(kernel if ranks == 2 else kernel[2], x, sim=nkilab.Sim(target="trn2", ranks=ranks)).profile
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +92,50 @@ def test_read_back_it_gives_the_same_numbers_to_the_nanosecond(profile, folder) 
         assert after.height == before.height > 0
         assert (after["start_ts"] - before["start_ts"]).abs().max() <= 0.5
     assert again.table("Instruction")["opcode"].to_list() == profile.table("Instruction")["opcode"].to_list()
+
+
+def test_numbers_of_rows_and_opcodes_hold_together(folder) -> None:
+    """Ids point at rows, spans do not run backwards, and sums by opcode are those of the instructions."""
+    tables = {file.stem: pl.read_parquet(file) for file in folder.glob("*.parquet")}
+    for name, table in tables.items():
+        if "duration_ns" in table.columns:
+            assert (table["end_ts"] >= table["start_ts"]).all(), name
+    rows, names = tables["Instruction"], tables["KernelInstructions"]["kernel_instruction_name"]
+    assert set(rows["kernel_instruction_name"]) == set(names)
+    assert names.is_unique().all()
+    assert set(rows["id"]) == set(tables["AssemblyInstruction"]["instruction_id"])
+    assert set(tables["DmaPacket"]["packet_aggregation_id"]) <= set(tables["DmaPacketAggregated"]["id"])
+    ends = {name: set(tables[name]["id"]) for name in ("Instruction", "DmaPacketAggregated")}
+    known = {(table, row) for table, ids in ends.items() for row in ids}
+    flows = tables["Flow"]
+    assert {
+        *zip(flows["in_table"], flows["in_id"], strict=True),
+        *zip(flows["out_table"], flows["out_id"], strict=True),
+    } <= known
+    sums = tables["OpcodeSummary"]
+    assert sums["instruction_count"].sum() == rows.height
+    assert abs(sums["instruction_time_ns"].sum() - rows["duration_ns"].sum()) <= rows.height
+    assert (sums["active_time_ns"] <= sums["instruction_time_ns"] + 1).all()
+    assert tables["HbmUsage"]["total_transfer_bytes"].max() <= tables["DmaPacketAggregated"]["transfer_bytes"].sum()
+
+
+def test_lines_are_those_of_the_profile(profile, folder) -> None:
+    before, after = profile.lines().rows, nkilab.load(folder).lines().rows
+    assert before.height == after.height > 0
+    assert before.select("file", "line", "instructions").rows() == after.select("file", "line", "instructions").rows()
+
+
+def test_barriers_and_collectives_have_tables_where_there_are_any(profile, folder) -> None:
+    kernel = profile.facts["kernel"]
+    there = {file.stem for file in folder.glob("*.parquet")}
+    assert {"CoreBarriers", "CcOp"} & there == {"two_cores": {"CoreBarriers"}, "two_ranks": {"CcOp"}}.get(kernel, set())
+    if kernel == "two_cores":
+        rows = pl.read_parquet(folder / "CoreBarriers.parquet").sort("pcore_idx")
+        assert rows["pcore_idx"].to_list() == [0, 1]
+        assert rows["end_ts"].n_unique() == 1, "both go on together"
+        assert rows["duration_ns"][1] > rows["duration_ns"][0], "the core without work waits longer"
+    if kernel == "two_ranks":
+        assert pl.read_parquet(folder / "CcOp.parquet")["algorithm"].to_list() == ["single-step mesh"]
 
 
 def test_an_unknown_version_and_a_full_folder_are_refused(profile, folder, tmp_path) -> None:
