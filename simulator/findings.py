@@ -68,6 +68,11 @@ CODES: Mapping[str, FindingCode] = MappingProxyType(
             "part of an output was never written",
             "write every element of the returned tensor, or allocate it in its true shape",
         ),
+        "values-needed": FindingCode(
+            "warning",
+            "a loop runs as often as a loaded value says, and values are not computed",
+            "simulate with values (Sim(values=True)): the time without them is that of other loops",
+        ),
         "duplicate-rows": FindingCode(
             "error",
             "a DMA adds to one row more than once",

@@ -127,30 +127,30 @@ class NkiScalar(_Device):
     def __pos__(self) -> NkiScalar:
         return self
 
-    def _compared(self, result: bool) -> NkiScalar:
+    def _compared(self, result: bool, other: Any) -> NkiScalar:
         if self.dtype == "int64":
             raise KernelError(
                 "dtype", f"comparison of {self!r}", rule="int64 NkiScalars do not compare", source="nki.isa.NkiScalar"
             )
-        return NkiScalar(int(result), self.dtype, is_comparison=True)
+        return derived(NkiScalar(int(result), self.dtype, is_comparison=True), self, other)
 
     def __lt__(self, other: Any) -> NkiScalar:
-        return self._compared(self.value < value_of(other))
+        return self._compared(self.value < value_of(other), other)
 
     def __le__(self, other: Any) -> NkiScalar:
-        return self._compared(self.value <= value_of(other))
+        return self._compared(self.value <= value_of(other), other)
 
     def __gt__(self, other: Any) -> NkiScalar:
-        return self._compared(self.value > value_of(other))
+        return self._compared(self.value > value_of(other), other)
 
     def __ge__(self, other: Any) -> NkiScalar:
-        return self._compared(self.value >= value_of(other))
+        return self._compared(self.value >= value_of(other), other)
 
     def __eq__(self, other: object) -> NkiScalar:  # type: ignore[override]
-        return self._compared(other is not None and self.value == value_of(other))
+        return self._compared(other is not None and self.value == value_of(other), other)
 
     def __ne__(self, other: object) -> NkiScalar:  # type: ignore[override]
-        return self._compared(other is None or self.value != value_of(other))
+        return self._compared(other is None or self.value != value_of(other), other)
 
 
 _Kind = TypeVar("_Kind", bound=_Device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from ..errors import KernelError
 from ..layout import HBM, PSUM, SBUF
 from ..loops import looping
 from ..memory import SPACES
-from ..registers import NkiScalar, VirtualRegister, derived, value_of
+from ..registers import NkiScalar, VirtualRegister, derived, origins_of, value_of
 from ..tensor import DynamicSlice, NkiTensor
 from .create import region_of
 
@@ -37,6 +38,15 @@ def program_ndim() -> int:
 def ds(start: Any, size: int) -> DynamicSlice:
     """`size` elements from `start`, an int, register or traced scalar."""
     return DynamicSlice(start, size)
+
+
+def _unknown_without_values(api: str, *bounds: Any) -> None:
+    """Report a loop whose bound was loaded where no values are computed: what is loaded then counts as 0."""
+    context = current()
+    if context.values or not origins_of(*bounds):
+        return
+    site = context.sources.place(sys._getframe(1), []).site  # noqa: SLF001 (the fastest way to the caller)
+    context.report("values-needed", f"{api} depends on a loaded value, taken to be 0", site)
 
 
 def _range(start: Any, stop: Any, step: int) -> range:
@@ -78,6 +88,7 @@ def dynamic_range(start: Any, stop: Any = None, step: int = 1) -> Iterator[Virtu
         )
     deprecated("nl.dynamic_range", "nl.fori_loop(lower, upper, body)")
     first, last = (0, start) if stop is None else (start, stop)
+    _unknown_without_values("nl.dynamic_range", first, last)
     with looping(current().loops) as body:
         for value in range(value_of(first), value_of(last), step):
             body.start()
@@ -101,6 +112,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any
             rule="bounds are 32 bits",
             source="nki.language.fori_loop",
         )
+    _unknown_without_values("nl.fori_loop", lower, upper)
     register = current().sim.nki == "0.6" or any(isinstance(bound, VirtualRegister) for bound in (lower, upper))
     with looping(current().loops) as body:
         for iteration in range(value_of(lower), value_of(upper), step):
@@ -112,6 +124,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any
 def while_loop(init: Any, body_fun: Callable[[Any], Any]) -> None:
     """Run `body_fun(condition)` while the condition is not 0; the body returns the next condition."""
     condition, iteration = init, 0
+    _unknown_without_values("nl.while_loop", init)
     with looping(current().loops) as body:
         while value_of(condition) != 0:
             body.start()
@@ -147,8 +160,6 @@ def is_on_chip(buffer: Any) -> bool:
 
 def device_print(print_prefix: str, tensor: NkiTensor) -> None:
     """Print a prefix and a tensor's values to standard output, as the vendor's simulator does."""
-    import sys
-
     context = running()
     if context is not None and context.values:
         sys.stdout.write(f"{print_prefix} {tensor}\n")

@@ -416,6 +416,28 @@ def an_order_that_is_not_documented(x, fault):
     return stored(nl.load(x))
 
 
+@twins("values-needed", values=False)
+def a_loop_as_long_as_a_loaded_number(x, fault):
+    tile, register = nl.load(x), nisa.register_alloc(3)
+    if fault:
+        nisa.register_load(register, nl.full((1, 1), 3, nl.int32))
+    nl.fori_loop(0, register + 1, lambda _: nisa.tensor_scalar(tile, tile, nl.add, 1.0) and None)  # here
+    return stored(tile)
+
+
+@twins("values-needed", values=False)
+def a_loop_until_a_loaded_number_is_small(x, fault):
+    tile, left = nl.load(x), nl.full((1, 1), 3, nl.int32)
+
+    def body(condition):
+        nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+        return condition - 1
+
+    first = nisa.scalar_load(left) < 9 if fault else nisa.register_alloc(2)
+    nl.while_loop(first, body)  # here
+    return stored(tile)
+
+
 @twins("duplicate-rows")
 def a_row_that_is_added_twice(x, fault):
     rows, out = nl.ndarray((4, 1), nl.int32), nl.zeros(x.shape, x.dtype, nl.shared_hbm)
