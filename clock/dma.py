@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .costs import class_of
+from .costs import CLASSES, class_of
 from .program import DMA_APIS, GPSIMD, HBM, SCALAR, SYNC, Bools, Floats, Ints, Program
 
 if TYPE_CHECKING:
@@ -103,7 +103,11 @@ def transfers(program: Program, hw: Hardware, policy: Policy, cores: float = 1.0
         rows_last=counts[1],
         rows=counts[2],
         descriptors=rates.descriptors(np.minimum(counts[2], hw.dma.partitions_per_engine) * per_row, run * size),
-        cls=np.maximum(class_of(hw, "dma.element_ns"), _unmeasured(program, rows, direct, source, target)),
+        cls=np.select(
+            [rates.by_element(run * size)],
+            [CLASSES.index("guessed")],
+            np.maximum(class_of(hw, "dma.element_ns"), _unmeasured(program, rows, direct, source, target)),
+        ),
     )
 
 
@@ -214,6 +218,15 @@ class _Rates:
         packet = self.hw.dma.packet_bytes
         merged = np.where(self.merges & (size < packet), count * size / max(packet, 1), count)
         return np.ceil(merged).astype(np.int64) + 1
+
+    def by_element(self, size: Ints) -> Bools:
+        """Where merged elements are so small that their number counts, not their bytes: a guess."""
+        dma = self.hw.dma
+        if not dma.packet_bytes:
+            return np.zeros(len(size), np.bool_)
+        packet = element_ns(np.array(dma.packet_bytes), self.hw) - dma.element_overlap_ns
+        found: Bools = self.merges & (size * packet < (dma.element_ns[0] - dma.element_overlap_ns) * dma.packet_bytes)
+        return found
 
     def ns(self, count: Floats, size: Ints) -> Floats:
         """Time of `count` elements of `size` bytes on one engine."""
