@@ -22,6 +22,7 @@ from .placement import Placement, resource_edges
 from .ports import Shared, shared
 from .program import ENGINES, PSUM, SBUF, Floats, Ints, Program, programs
 from .ranges import alternatives, body_range
+from .ready import ready_order
 from .repeats import without_repeats
 from .schedule import ENGINE_STREAMS, Times, run
 from .spill import laid_out, spill_kind
@@ -192,7 +193,7 @@ class _Part:
 
 def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> Prepared:
     """Everything about one core's program that does not depend on times."""
-    program, placement = laid_out(in_pieces(given, hw), hw, policy)
+    program, placement = laid_out(ready_order(in_pieces(given, hw), hw, policy), hw, policy)
     seen = operands(program, hw)
     engine = engine_of(program, seen, hw, policy)
     moved = transfers(program, hw, policy, cores)

@@ -12,6 +12,7 @@ from nkilab.errors import UsageError
 Queue = Literal["compiler", "gpsimd", "sync", "scalar"]
 Loads = Literal["hoist", "overtake", "program"]
 Engine = Literal["earliest", "first"]
+Order = Literal["program", "ready"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class Policy:
         engine: where an instruction runs that several engines could run. `earliest`: a copy on VectorE or ScalarE,
             whichever finishes it first, the rest on the first that may; `first`: all on the first of VectorE, ScalarE,
             GpSimdE that may.
+        order: the order of instructions. `program`: as the kernel has them, but for loads. `ready`: of the next 60, each engine
+            takes the one that can start first, as far as memory has room.
         window: most loads that a load is moved ahead of; keeps the pass near-linear.
         reserved: bytes of a partition of SBUF that the compiler keeps from tensors without an address (a guess: a
             measured matmul that fills trn1's SBUF to 16 KiB does not spill, one that fills all of trn2's does).
@@ -47,6 +50,7 @@ class Policy:
     queue: Queue = "compiler"
     loads: Loads = "hoist"
     engine: Engine = "earliest"
+    order: Order = "program"
     window: int = 4096
     reserved: int = 16384
     apart: int = 32
