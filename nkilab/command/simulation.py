@@ -156,6 +156,7 @@ def run_data(run: Run) -> dict[str, Any]:
         "target": run.sim.target,
         "nki": run.sim.nki,
         "ranks": run.sim.ranks,
+        "policy": run.sim.policy.changes(),
         "modelled": True,
         "body_us": run.body_us,
         "body_range_us": run.body_range_us,
@@ -171,10 +172,12 @@ def run_text(run: Run, comparison: Comparison | None) -> tuple[RenderableType, .
     low, high = run.body_range_us
     shares = ", ".join(f"{share:.0%} {name}" for name, share in run.confidence.items())
     devices = f" on each of {run.sim.ranks} devices" if run.sim.ranks > 1 else ""
+    chosen = ", ".join(f"{name} {value}" for name, value in run.sim.policy.changes().items())
     lines = [
         f"{run.kernel} on {run.sim.target}{devices}: modelled {run.body_us:.2f} us ({low:.2f} to {high:.2f})",
         f"with launch and completion: {run.total_us:.2f} us",
         f"engine time by how well its cost is known: {shares}",
+        *([f"the compiler is taken to choose: {chosen}"] if chosen else []),
     ]
     if comparison:
         lines.append(_compared(comparison))

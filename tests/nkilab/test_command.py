@@ -163,3 +163,11 @@ def test_names_in_a_profile_do_not_steer_the_terminal(tmp_path: Path, capsys: py
     assert "\x1b" not in printed
     assert "\x07" not in printed
     assert "\x1b" not in failing(capsys, "summary", "no\x1b[31msuch\nfile")
+
+
+def test_the_compiler_s_choices_are_said_with_the_time(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sim", f"{repository}/kernels/rmsnorm.py:rmsnorm", "--policy", "queue=sync", "--policy", "order=ready"]
+    assert main([*words, "--no-values"]) == 0
+    assert "the compiler is taken to choose: queue sync, order ready" in " ".join(capsys.readouterr().out.split())
+    assert main([*words, "--no-values", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["policy"] == {"queue": "sync", "order": "ready"}
