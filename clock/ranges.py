@@ -2,7 +2,7 @@
 
 Costs: the uncertainty of each class, weighted by its share of the time. Structure: the error that launches show whose
 single instructions are right, and the spread of the body over choices that measurements do not decide: the order of
-loads, the engine of copies, and where the throttle's grid lies when the launch begins.
+loads and of independent instructions, the engine of copies, and where the throttle's grid lies when the launch begins.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def alternatives(hw: Hardware, policy: Policy, instructions: int) -> list[tuple[
     found = [(hw, dataclasses.replace(policy, loads="overtake"))] if policy.loads == "hoist" else []
     if policy.engine == "earliest":
         found.append((hw, dataclasses.replace(policy, engine="first")))
+    if policy.order == "program":
+        found.append((hw, dataclasses.replace(policy, order="ready")))
     if hw.throttle.enabled:
         moved = (hw.throttle.phase_ns + hw.throttle.window_ns / 2) % hw.throttle.window_ns
         found.append((hw.replace(**{"throttle.phase_ns": moved}), policy))
