@@ -16,8 +16,9 @@ import polars as pl
 from nkilab.errors import UsageError
 from nkilab.hardware import NAMES, load
 
+from .explorer_columns import theirs
 from .explorer_derived import derived
-from .explorer_schema import TABLES, Field
+from .explorer_schema import TABLES, Field, described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,7 @@ def _tables(p: Profile, version: str) -> tuple[dict[str, pl.DataFrame], list[str
     """Every table that the profile can fill, and the required columns that it cannot."""
     given = {name: p.table(name) for name in p.names if name in TABLES and name not in (*_WIDE, "Summary")}
     if "Instruction" in given:
+        given = theirs(p, given)
         given |= {name: _split(given["Instruction"], name) for name in _OTHER_NAMES}
     given |= derived(given)
     given["Summary"] = _summary(p)
@@ -82,8 +84,6 @@ def _tables(p: Profile, version: str) -> tuple[dict[str, pl.DataFrame], list[str
 
 def _typed(name: str, table: pl.DataFrame, filled: list[str]) -> pl.DataFrame:
     """A table with exactly the schema's columns and types; required columns that it lacks are added to `filled`."""
-    if name == "ActiveTime":
-        table = table.with_columns(pl.col("engine").str.to_lowercase())
     columns = []
     for field in TABLES[name]:
         column = _cast(field, table)
@@ -146,6 +146,7 @@ def _metadata(p: Profile, version: str) -> dict[str, Any]:
         "last_hw_timestamp": max((end for end in ends if isinstance(end, float)), default=0.0),
         "ticks_per_nanosec": 1,
         "is_simulation": p.origin.simulated,
+        "neuron_device_idx": facts.get("rank"),
         "profile_name": facts.get("kernel", ""),
     }
     return {
@@ -196,7 +197,8 @@ def _schema_fields(tables: list[str]) -> pl.DataFrame:
         {
             "table_name": table,
             "field_name": field.name,
-            "field_type": str(field.dtype).lower(),
+            "field_type": described(field.dtype)[0],
+            "field_format": described(field.dtype)[1],
             "field_required": field.required,
             "field_unit": field.unit or None,
         }

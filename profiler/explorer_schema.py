@@ -39,6 +39,17 @@ def _fields(text: str) -> tuple[Field, ...]:
     return tuple(fields)
 
 
+def described(dtype: pl.DataType) -> tuple[str, str | None]:
+    """A type in the schema's own words: type, and format where it has one."""
+    return _WORDS[dtype]
+
+
+_WORDS: dict[pl.DataType, tuple[str, str | None]] = {
+    pl.Int32(): ("integer", "int32"), pl.Int64(): ("integer", "int64"), pl.Float32(): ("number", "float"),
+    pl.Float64(): ("number", "double"), pl.String(): ("string", None), pl.Boolean(): ("boolean", None),
+    pl.List(pl.Int64()): ("array", "int64"), pl.List(pl.String()): ("array", None),
+}  # fmt: skip
+
 _TEXT = {
     "ActiveTime": """
         start_ts:i8:nanoseconds! end_ts:i8:nanoseconds! engine:s! pcore_idx:i8! duration_ns:i8:nanoseconds!

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 
 _DTYPES: dict[str, type[pl.DataType]] = {"f": pl.Float64, "i": pl.Int64, "s": pl.String, "b": pl.Boolean}
 
@@ -64,7 +64,7 @@ _TABLES = (
             "compiler_opcode:s bir_id:s raw_bir_id:i bir_instruction_name:s kernel_instruction_name:s hlo_name:s "
             "layer:s evt_wait_time_ns:f:ns nki_source_location:s file:s* line:i* function:s* stack_frame_id:i* "
             "iteration_variable_id:i* tensor_instruction_type:s tensor_elements:i raw_flops:i:flop "
-            "flops_transpose:i:flop "
+            "flops_transpose:i:flop adjusted_flops:i:flop adjusted_flops_transpose:i:flop "
             + _BYTES
             + _PSUM
             + "spill_save_bytes:i:bytes spill_reload_bytes:i:bytes scalar_activation_fn:s performance_mode:s crc_in:i "
@@ -85,12 +85,20 @@ _TABLES = (
         "one DMA transfer: all packets of one trigger",
         _columns(
             _SPAN + "pcore_idx:i id:i queue_idx:i queue_name:s queue_type:s op:s variable:s read_bytes:i:bytes "
-            "write_bytes:i:bytes transfer_bytes:i:bytes throughput:f:bytes/s source:s dest:s is_transpose_mode:b "
-            "instruction_id:i* packets:i* cost_class:s*"
+            "write_bytes:i:bytes transfer_bytes:i:bytes throughput:f:bytes/s source:s dest:s semaphore_id:s "
+            "read_sbuf_partitions:s read_num_sbuf_partitions:i read_shape:s read_offset:s "
+            "write_sbuf_partitions:s write_num_sbuf_partitions:i write_shape:s write_offset:s "
+            "is_transpose_mode:b instruction_id:i* packets:i* cost_class:s*"
         ),
     ),
     Table("ActiveTime", "one busy interval of one engine", _columns(_SPAN + "engine:s pcore_idx:i")),
-    Table("SemaphoreUpdate", "one change of a semaphore", _columns("timestamp:f:ns id:s value:i pcore_idx:i")),
+    Table(
+        "SemaphoreUpdate",
+        "one change of a semaphore",
+        _columns(
+            "timestamp:f:ns id:s value:i update_source:s update_operation_type:s update_trigger_timing:s pcore_idx:i"
+        ),
+    ),
     Table(
         "Throttle",
         "one tensor-engine throttle window, k of n",
@@ -137,14 +145,16 @@ _TABLES = (
         "SbufAllocation",
         "one tensor's stay in on-chip memory",
         _columns(
-            "start_ts:f:ns end_ts:f:ns start_address:i:bytes end_address:i:bytes partition:i tensor_name:s pcore_idx:i space:s* partitions:i*"
+            "start_ts:f:ns end_ts:f:ns start_address:i:bytes end_address:i:bytes partition:i op_source_type:s opcode:s "
+            "operands:s queue_name:s tensor_name:s pcore_idx:i space:s* partitions:i*"
         ),
     ),
     Table(
         "TensorInfo",
         "one tensor in HBM",
         _columns(
-            "variable_name:s type:s format:s shape:s size:i:bytes node:s pcore_idx:i load_to_sbuf_total_size_bytes:i:bytes load_to_sbuf_dma_count:i load_to_sbuf_repeat_factor:f"
+            "variable_name:s type:s format:s shape:s size:i:bytes node:s pcore_idx:i load_to_sbuf_avg_size_bytes:i:bytes "
+            "load_to_sbuf_total_size_bytes:i:bytes load_to_sbuf_dma_count:i load_to_sbuf_repeat_factor:f"
         ),
     ),
     Table(

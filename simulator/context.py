@@ -141,7 +141,7 @@ class Context:
         storage, layout, byte = self.memory.allocate(len(tensors), shape, dtype, region, address, site)
         storage.name = name
         sizes = (storage.rows, storage.row_bytes, storage.address)
-        row = (storage.space, dtype, *sizes, kind, site, name, self.rank, self.core)
+        row = (storage.space, dtype, *sizes, kind, site, name, self.rank, self.core, tuple(shape))
         storage.id = tensor_row([] if fresh else self.loops, tensors, row)
         tensor = tensor_at(storage, layout, byte, self.layouts)
         if key is not None:

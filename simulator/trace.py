@@ -72,7 +72,7 @@ class Trace:
         return len(self.tables["instructions"]["api"])
 
 
-TensorRow = tuple[int, str, int, int, int, str, int, str, int, int]
+TensorRow = tuple[int, str, int, int, int, str, int, str, int, int, tuple[int, ...]]
 """Space, dtype, partitions, bytes, address, kind, site, name, rank, core."""
 
 
@@ -123,7 +123,7 @@ class Recorder:
 
 def merged(recorders: Sequence[Recorder], sources: Sources, parts: Sequence[Part] = ()) -> Trace:
     """The traces of all programs as one, in columns: program after program."""
-    names: dict[str, dict[str, int]] = {name: {} for name in ("api", "function", "role", "tensor", "group")}
+    names: dict[str, dict[str, int]] = {name: {} for name in ("api", "function", "role", "tensor", "shape", "group")}
     shapes = recorders[0].shapes
     rows = np.concatenate([recorder.table() for recorder in recorders])
     starts = np.cumsum([0] + [len(recorder) for recorder in recorders])
@@ -237,7 +237,7 @@ def _with_waits(
     for recorder, start in zip(recorders, starts.tolist(), strict=False):
         for wait in recorder.waits:
             site = int(sites[start + wait[1]])
-            row = (0, "int32", 1, 4, -1, "internal", site, "dependency", recorder.rank, recorder.core)
+            row = (0, "int32", 1, 4, -1, "internal", site, "dependency", recorder.rank, recorder.core, (1,))
             recorder.tensors.append(row)
             fixed = {"tensor": len(recorder.tensors) - 1, "dtype": DTYPES.index("int32"), "p1": 1, "b1": 4}
             fixed |= {"elements": 1, "run": 4, "stride": 4}
@@ -252,10 +252,15 @@ def _with_waits(
 
 
 def _tensors(given: list[TensorRow], names: dict[str, dict[str, int]]) -> dict[str, np.ndarray]:
-    tensor = names["tensor"]
+    tensor, known = names["tensor"], {shape: f"[{', '.join(map(str, shape))}]" for *_, shape in given}
+
+    def coded(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+        words = known[shape]
+        return tensor.setdefault(name, len(tensor)), names["shape"].setdefault(words, len(names["shape"]))
+
     rows = [
-        (rank, core, space, DTYPES.index(dtype), *sizes, KINDS.index(kind), site, tensor.setdefault(name, len(tensor)))
-        for space, dtype, *sizes, kind, site, name, rank, core in given
+        (rank, core, space, DTYPES.index(dtype), *sizes, KINDS.index(kind), site, *coded(name, shape))
+        for space, dtype, *sizes, kind, site, name, rank, core, shape in given
     ]
     fields = (
         ("rank", np.int16),
@@ -268,6 +273,7 @@ def _tensors(given: list[TensorRow], names: dict[str, dict[str, int]]) -> dict[s
         ("kind", np.int8),
         ("site", np.int32),
         ("name", np.int32),
+        ("shape", np.int32),
     )
     table = np.array(rows, np.int64).reshape(-1, len(fields))
     return {name: table[:, i].astype(dtype) for i, (name, dtype) in enumerate(fields)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from nkilab.join import activity, collectives, instructions, memory, movement, source, throttle
+from nkilab.join import activity, collectives, instructions, memory, movement, source, throttle, waits
 from nkilab.join.columns import Joinable
 from nkilab.join.ranks import of_rank
 
@@ -33,6 +33,7 @@ def tables(joined: Joinable, facts: Mapping[str, Any], findings: tuple[Any, ...]
         **{name: table for name, table in sometimes.items() if table is not None},
         "Instruction": rows,
         **moved,
+        "SemaphoreUpdate": waits.updates(joined, moved["DmaPacketAggregated"]),
         **activity.tables(rows, moved["DmaPacketAggregated"], moved["DmaPacket"]),
         "SbufUsage": memory.usage(joined, space=1),
         "PsumUsage": memory.usage(joined, space=2),

@@ -68,12 +68,10 @@ def _usage(transfers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _queues(transfers: pl.DataFrame, packets: pl.DataFrame) -> pl.DataFrame:
-    """One row for each queue of a core, with the last DMA engine that served it."""
+    """One row for each queue of a core and each DMA engine that served it."""
     owner = transfers.select(packet_aggregation_id="id", core="pcore_idx")
     rows = packets.join(owner, on="packet_aggregation_id", how="left", maintain_order="left")
-    found = rows.group_by("core", "queue_idx", maintain_order=True).agg(
-        pl.col("queue_name", "queue_type").first(), pl.col("engine_idx").max()
-    )
-    return found.sort("core", "queue_idx").select(
+    found = rows.group_by("core", "queue_idx", "engine_idx").agg(pl.col("queue_name", "queue_type").first())
+    return found.sort("core", "queue_idx", "engine_idx").select(
         name="queue_name", type="queue_type", pcore_idx="core", idx="queue_idx", engine_idx="engine_idx"
     )

@@ -10,6 +10,7 @@ from nkilab.simulator.values.dtypes import TABLE
 
 _BARRIER = "core_barrier"
 _BETWEEN_CORES = (_BARRIER, "sendrecv")
+_SHARED = ("all_gather", "reduce_scatter", "all_to_all")
 
 
 def barriers(joined: Joinable) -> pl.DataFrame | None:
@@ -29,11 +30,14 @@ def barriers(joined: Joinable) -> pl.DataFrame | None:
     rows = frame(columns, "id").select(
         "id", pl.col("trace_row").cast(pl.Int64), engine_name=named(columns["engine"], ENGINES)
     )
-    flows = frame(joined.timing.flows, "flow").filter(~pl.col("consumer_is_dma"))
-    waited = flows.group_by(id=pl.col("consumer").cast(pl.Int64)).agg(pl.col("gap").min())
-    rows = rows.join(waited, on="id", how="left", maintain_order="left").unique("trace_row", keep="first").drop("id")
-    rows = parts.join(ends, on="trace_row").join(rows, on="trace_row", how="left").sort("start", "pcore_idx")
-    begin = pl.col("start") - pl.col("gap").fill_null(0.0).clip(0.0)
+    rows = rows.unique("trace_row", keep="first", maintain_order=True).drop("id")
+    rows = (
+        parts.join(ends, on="trace_row")
+        .join(rows, on="trace_row", how="left")
+        .join(_held(joined), on="trace_row", how="left")
+    )
+    rows = rows.sort("start", "pcore_idx")
+    begin = pl.col("start") - pl.col("held").fill_null(0.0)
     return rows.select(
         "pcore_idx",
         "compiler_opcode",
@@ -49,7 +53,7 @@ def barriers(joined: Joinable) -> pl.DataFrame | None:
 def table(joined: Joinable) -> pl.DataFrame | None:
     """CcOp, one row for each collective that the rank takes part in (its cores take part together); None without any.
 
-    Start: the last member is there. What a simulation has no value for is null: stream, bandwidths.
+    Trigger: what the rank's own trigger waits for is done; start: the last member is there. There are no streams: null.
     """
     trace = joined.trace["collectives"]
     parts = frame(trace, "part").select(
@@ -69,7 +73,10 @@ def table(joined: Joinable) -> pl.DataFrame | None:
     types = written.select("trace_row", dtype=named(written["dtype"].to_numpy(), joined.names["dtype"]))
     rows = parts.join(times, on="trace_row").join(types, on="trace_row", how="left")
     rows = rows.unique("meeting", keep="first", maintain_order=True).sort("start", "meeting").with_row_index("id")
+    rows = rows.join(_held(joined), on="trace_row", how="left", maintain_order="left")
     sizes = pl.col("dtype").replace_strict({name: dtype.itemsize for name, dtype in TABLE.items()}, default=None)
+    duration = pl.col("end") - pl.col("start")
+    rate = pl.when(duration > 0).then(pl.max_horizontal("sent", "received") / duration * 1e9)
     return rows.select(
         pl.col("id").cast(pl.Int64),
         "operation",
@@ -78,11 +85,31 @@ def table(joined: Joinable) -> pl.DataFrame | None:
         "algorithm",
         start_ts="start",
         end_ts="end",
-        duration_ns=pl.col("end") - pl.col("start"),
+        duration_ns=duration,
         num_elements=pl.col("received") // sizes,
         op_id="meeting",
         trigger_engine=pl.lit("GpSimd"),
         input_size="sent",
         output_size="received",
-        trigger_start_ts="start",
+        algorithm_bandwidth=rate,
+        bus_bandwidth=rate * _carried(),
+        trigger_start_ts=pl.col("start") - pl.col("held"),
+        cc_trigger_start_delay="held",
     )
+
+
+def _held(joined: Joinable) -> pl.DataFrame:
+    """`trace_row` and `held`: from when all that the instruction waits for in its own core is done to its start."""
+    flows = frame(joined.timing.flows, "flow").filter(~pl.col("consumer_is_dma"))
+    row = pl.Series(joined.timing.instructions["trace_row"]).cast(pl.Int64)
+    found = flows.select("gap", trace_row=row.gather(flows["consumer"].cast(pl.Int64)))
+    return found.group_by("trace_row").agg(held=pl.col("gap").min().clip(0.0))
+
+
+def _carried() -> pl.Expr:
+    """What of the algorithm's rate each rank's links carry; null for operations that have no such formula."""
+    first = pl.col("replica_group").str.extract(r"\[\[?([^\]]*)\]", 1)
+    ranks = first.str.extract_all(r"\d+").list.len().cast(pl.Float64)
+    others = pl.when(ranks > 0).then((ranks - 1) / ranks)
+    shared = pl.when(pl.col("operation").is_in(_SHARED)).then(others)
+    return pl.when(pl.col("operation") == "all_reduce").then(2 * others).otherwise(shared)

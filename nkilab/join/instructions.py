@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from nkilab.hardware import Hardware
 from nkilab.join.columns import COST_CLASSES, SBUF, Joinable, frame, named, null_below_zero
 from nkilab.join.movement import RELOADED, SAVED
+from nkilab.join.operands import LOAD, operands
+from nkilab.join.waits import waited
 from nkilab.profiler.schema import ENGINES
 
-_LOAD = "LDWEIGHTS"
 _SHARED = ("flops", "hbm_read", "hbm_write", "sbuf_write", "psum_read", "psum_write")
 _MEMORY = ("hbm_read", "hbm_write", "sbuf_read", "sbuf_write", "psum_read", "psum_write")
 
@@ -17,11 +19,14 @@ def table(joined: Joinable) -> pl.DataFrame:
     """One row per device instruction of the timing, with what the trace says of its NKI instruction."""
     rows = _shared_out(_device(joined), _program(joined), _stationary(joined))
     rows = rows.join(joined.sites(), on="site", how="left", maintain_order="left")
-    rows = rows.join(_operands(joined), on="trace_row", how="left", maintain_order="left")
+    rows = rows.join(operands(joined), on="trace_row", how="left", maintain_order="left")
+    rows = rows.join(_weights(joined), on="trace_row", how="left", maintain_order="left")
     rows = rows.join(_spilled(joined), on="id", how="left", maintain_order="left")
+    rows = rows.join(waited(joined), on="id", how="left", maintain_order="left")
     flags = list(joined.names["flag"])
     transpose = (pl.col("flags").cast(pl.Int64) & (1 << flags.index("transpose"))) != 0
     tensor, scalar = pl.col("engine") == "Tensor", pl.col("engine") == "Scalar"
+    adjusted = pl.when(pl.col("flops") == 0).then(0).otherwise(pl.col("flops") * pl.col("weight")).cast(pl.Int64)
     kind = pl.when(transpose).then(pl.lit("TRANSPOSE")).otherwise(pl.lit("REGULAR"))
     return rows.select(
         "id",
@@ -31,13 +36,17 @@ def table(joined: Joinable) -> pl.DataFrame:
         "file",
         "line",
         "cost_class",
+        "evt_wait_time_ns",
         start_ts="start",
         end_ts="end",
         duration_ns=pl.col("end") - pl.col("start"),
         ready_ts="ready",
-        timeline_track="engine",
+        timeline_track=pl.when(tensor & pl.col("opcode").str.starts_with("MATMUL"))
+        .then(pl.lit("TensorMatrix"))
+        .otherwise("engine"),
         pcore_idx="core",
         pc="trace_row",
+        compiler_pc=pl.int_range(pl.len(), dtype=pl.Int64).over("core", "engine"),
         compiler_opcode="api",
         kernel_instruction_name=pl.format("I-{}", "trace_row"),
         nki_source_location=pl.format("{}:{}", "file", "line"),
@@ -49,6 +58,8 @@ def table(joined: Joinable) -> pl.DataFrame:
         raw_flops=pl.when(tensor).then("flops"),
         flops_transpose=pl.when(tensor).then(pl.when(transpose).then("flops").otherwise(0)),
         scalar_activation_fn=pl.when(scalar).then("function"),
+        adjusted_flops=pl.when(tensor).then(adjusted),
+        adjusted_flops_transpose=pl.when(tensor).then(pl.when(transpose).then(adjusted).otherwise(0)),
         **{f"{name}_bytes": pl.col(name) for name in _MEMORY},
         **{name: pl.col(name).fill_null(0) for name in ("spill_save_bytes", "spill_reload_bytes")},
     )
@@ -95,7 +106,7 @@ def _shared_out(device: pl.DataFrame, program: pl.DataFrame, stationary: pl.Data
     Where one becomes several, the stationary operand's bytes go to the weight loads and everything else to the
     instructions with the opcode of the first other one, in equal shares; the first takes the division's remainder.
     """
-    load = pl.col("opcode").str.starts_with(_LOAD)
+    load = pl.col("opcode").str.starts_with(LOAD)
     rows = (
         device.with_columns(load=load)
         .with_columns(main=pl.col("opcode").filter(~pl.col("load")).first().over("trace_row"))
@@ -127,24 +138,27 @@ def _spilled(joined: Joinable) -> pl.DataFrame:
     )
 
 
+def _weights(joined: Joinable) -> pl.DataFrame:
+    """`weight`: what the vendor's adjusted FLOPs count one FLOP of each matmul for, by the type of its moving operand."""
+    roles, dtypes = list(joined.names["role"]), joined.names["dtype"]
+    moving = [roles.index(name) for name in ("moving", "data") if name in roles]
+    of = pl.Series([_adjusted(name, joined.hardware) for name in dtypes], dtype=pl.Float64)
+    rows = joined.accesses().filter(pl.col("role").is_in(moving) & ~pl.col("write"))
+    return rows.select("trace_row", weight=of.gather(rows["dtype"].cast(pl.Int64))).unique("trace_row", keep="first")
+
+
+def _adjusted(dtype: str, hw: Hardware) -> float | None:
+    """Schema reference of the Explorer, adjusted_flops; packed types are those of MX operands."""
+    if "_x4" in dtype:
+        return 0.25
+    if dtype.startswith("float8"):
+        return 1.0 if hw.generation == 2 else 0.5
+    return {"bfloat16": 1.0, "float16": 1.0, "tfloat32": 1.0, "float32": 4.0, "uint8": 0.5}.get(dtype)
+
+
 def _stationary(joined: Joinable) -> pl.DataFrame:
     """Bytes that each NKI instruction reads from SBUF as its stationary operand."""
     roles = list(joined.names["role"])
     role = roles.index("stationary") if "stationary" in roles else -1
     chosen = joined.accesses().filter((pl.col("role") == role) & (pl.col("space") == SBUF))
     return chosen.group_by("trace_row").agg(stationary_bytes=pl.col("bytes").sum())
-
-
-def _operands(joined: Joinable) -> pl.DataFrame:
-    """Each NKI instruction's operands as text: `dst=psum_3 float32[128,512] stationary=…`."""
-    accesses = joined.accesses()
-    columns = joined.trace["accesses"]
-    rows = accesses.with_columns(
-        role_name=named(columns["role"], joined.names["role"]),
-        dtype_name=named(columns["dtype"], joined.names["dtype"]),
-        label=joined.tensors()["label"].gather(accesses["tensor"]),
-    )
-    box = pl.format("[{},{}]", pl.col("p1") - pl.col("p0"), "elements")
-    shape = pl.when(pl.col("space") == 0).then(pl.format("[{}]", "elements")).otherwise(box)
-    text = pl.format("{}={} {}{}", "role_name", "label", "dtype_name", shape)
-    return rows.group_by("trace_row", maintain_order=True).agg(operands=text.str.join(" "))

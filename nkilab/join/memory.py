@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from nkilab.join.columns import HBM, PSUM, SBUF, Joinable, frame
+from nkilab.join.columns import HBM, PSUM, SBUF, Joinable, frame, named
+from nkilab.join.operands import LOAD, operands
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,10 +75,14 @@ def _level(rows: pl.DataFrame, stays: pl.DataFrame, share: Floats) -> pl.Series:
 
 def allocations(joined: Joinable) -> pl.DataFrame:
     """SbufAllocation: each SBUF and PSUM tensor where the clock placed it, from its first write to its last use."""
-    rows = _stays(joined)
+    rows = _stays(joined).join(_made(joined), on="tensor", how="left", maintain_order="left")
     placed = pl.when(pl.col("address") >= 0).then(pl.col("address").cast(pl.Int64))
     return rows.sort("start", "tensor").select(
         "partition",
+        "op_source_type",
+        "opcode",
+        "operands",
+        "queue_name",
         start_ts="start",
         end_ts="end",
         start_address=placed,
@@ -86,6 +91,35 @@ def allocations(joined: Joinable) -> pl.DataFrame:
         pcore_idx=pl.col("core").cast(pl.Int64),
         space="space_name",
         partitions=pl.col("partitions").cast(pl.Int64),
+    )
+
+
+def _made(joined: Joinable) -> pl.DataFrame:
+    """What writes each tensor first: `op_source_type`, of an instruction opcode and operands, of a DMA its queue."""
+    timing = joined.timing
+    device = frame(timing.instructions, "id").select(
+        "id", pl.col("trace_row").cast(pl.Int64), opcode=named(timing.instructions["opcode"], timing.names["opcode"])
+    )
+    works = device.filter(~pl.col("opcode").str.starts_with(LOAD)).unique(
+        "trace_row", keep="first", maintain_order=True
+    )
+    moves = frame(timing.dma, "piece").select(
+        pl.col("trace_row").cast(pl.Int64), queue_name=named(timing.dma["queue"], timing.names["queue"])
+    )
+    rows = joined.accesses().filter(pl.col("write") & (pl.col("space") != HBM)).sort("trace_row")
+    rows = rows.unique("tensor", keep="first", maintain_order=True).select("tensor", "trace_row")
+    rows = rows.join(works, on="trace_row", how="left").join(operands(joined), on="trace_row", how="left")
+    rows = rows.join(moves.unique("trace_row", keep="first"), on="trace_row", how="left")
+    dma = pl.col("queue_name").is_not_null()
+    return rows.select(
+        "tensor",
+        "queue_name",
+        op_source_type=pl.when(dma)
+        .then(pl.lit("dma"))
+        .when(pl.col("opcode").is_not_null())
+        .then(pl.lit("instruction")),
+        opcode=pl.when(~dma).then("opcode"),
+        operands=pl.when(~dma).then("operands"),
     )
 
 
@@ -107,12 +141,15 @@ def tensors(joined: Joinable) -> pl.DataFrame:
     types = pl.Series(list(joined.names["dtype"]), dtype=pl.String)
     rows = _in_hbm(joined).join(loads, on="tensor", how="left").sort("tensor")
     size = pl.col("bytes").cast(pl.Int64)
+    shapes = pl.Series(list(joined.names["shape"]), dtype=pl.String)
     return rows.select(
         variable_name="label",
+        shape=shapes.gather(rows["shape"].cast(pl.Int64)),
         type=kinds.gather(rows["kind"].cast(pl.Int64)),
         format=types.gather(rows["dtype"].cast(pl.Int64)),
         size=size,
         pcore_idx=pl.col("core").cast(pl.Int64),
+        load_to_sbuf_avg_size_bytes=(pl.col("loaded") // pl.col("count")).cast(pl.Int64),
         load_to_sbuf_total_size_bytes=pl.col("loaded").fill_null(0),
         load_to_sbuf_dma_count=pl.col("count").cast(pl.Int64).fill_null(0),
         load_to_sbuf_repeat_factor=pl.col("loaded").fill_null(0) / size,

@@ -5,9 +5,15 @@ from __future__ import annotations
 import polars as pl
 
 from nkilab.join.columns import COST_CLASSES, HBM, SPACES, Joinable, frame, named
+from nkilab.join.operands import boxes
 
 SAVED, RELOADED = 1, 2
 """What the timing says of a transfer that spills."""
+_BOXES = [
+    f"{way}_{what}"
+    for way in ("read", "write")
+    for what in ("sbuf_partitions", "num_sbuf_partitions", "shape", "offset")
+]
 _TABLES = {False: "Instruction", True: "DmaPacketAggregated"}
 
 
@@ -17,8 +23,8 @@ def tables(joined: Joinable) -> dict[str, pl.DataFrame]:
     transfers = _transfers(joined, pieces)
     return {
         "DmaPacketAggregated": transfers,
-        "DmaPacket": _packets(pieces),
-        "Flow": _flows(joined, pieces),
+        "DmaPacket": _packets(pieces, transfers),
+        "Flow": _flows(joined, pieces, transfers),
     }
 
 
@@ -52,7 +58,10 @@ def _transfers(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
         pl.col("issue"), cost_class=named(joined.timing.instructions["cost_class"], COST_CLASSES)
     )
     rows = rows.with_columns(pl.col("issue").cast(pl.Int64)).join(issue, on="issue", how="left", maintain_order="left")
+    rows = rows.join(boxes(joined), on="trace_row", how="left", maintain_order="left")
+    whole_row = (pl.len().over("trace_row") == 1) & (pl.col("spill") == 0)
     return rows.select(
+        pl.when(whole_row).then(pl.col(_BOXES)),
         id="transfer",
         start_ts="start",
         end_ts="end",
@@ -61,6 +70,7 @@ def _transfers(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
         queue_idx=pl.col("queue").cast(pl.Int64),
         queue_name="queue_name",
         queue_type="queue_type",
+        semaphore_id="queue_name",
         op="api",
         variable="variable",
         read_bytes="bytes",
@@ -100,16 +110,18 @@ def _ends(joined: Joinable) -> pl.DataFrame:
     return program.join(ends, on="trace_row", how="left", maintain_order="left")
 
 
-def _packets(pieces: pl.DataFrame) -> pl.DataFrame:
+def _packets(pieces: pl.DataFrame, transfers: pl.DataFrame) -> pl.DataFrame:
     """DmaPacket: the clock models a transfer's share on each DMA engine, so that is one row here."""
     duration = pl.col("end") - pl.col("start")
     size = pl.col("bytes").cast(pl.Int64)
-    return pieces.select(
+    return pieces.with_columns(variable=transfers["variable"].gather(pieces["transfer"])).select(
+        "variable",
         id="piece",
         start_ts="start",
         end_ts="end",
         duration_ns=duration,
         pcore_idx="core",
+        packet_idx=pl.int_range(pl.len(), dtype=pl.Int64).over("transfer"),
         packet_aggregation_id="transfer",
         engine_idx=pl.col("engine").cast(pl.Int64),
         queue_idx=pl.col("queue").cast(pl.Int64),
@@ -119,11 +131,14 @@ def _packets(pieces: pl.DataFrame) -> pl.DataFrame:
         write_bytes=size,
         transfer_bytes=size,
         throughput=pl.when(duration > 0).then(size / duration * 1e9),
+        is_cc_dma=pl.lit(value=False),
+        duplicate=pl.lit(value=False),
+        semaphore_id="queue_name",
     )
 
 
-def _flows(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
-    """Flow: from producer (in) to consumer (out); a DMA row stands for its transfer."""
+def _flows(joined: Joinable, pieces: pl.DataFrame, transfers: pl.DataFrame) -> pl.DataFrame:
+    """Flow: from producer (in) to consumer (out), and the gap between; a DMA row stands for its transfer."""
     columns = joined.timing.flows
     rows = frame(columns, "row").with_columns(kind=named(columns["kind"], joined.timing.names["kind"]))
     transfer = pieces["transfer"]
@@ -139,11 +154,24 @@ def _flows(joined: Joinable, pieces: pl.DataFrame) -> pl.DataFrame:
     def table(name: str) -> pl.Expr:
         return pl.col(f"{name}_is_dma").replace_strict(_TABLES, return_dtype=pl.String)
 
-    return rows.select(
+    found = rows.select(
         in_id=end("producer"),
         out_id=end("consumer"),
         in_table=table("producer"),
         out_table=table("consumer"),
         dependency_type="kind",
-        gap_time="gap",
     )
+    begins = _gathered("out", frame(joined.timing.instructions, "id")["start"], transfers["start_ts"])
+    ends = _gathered("in", frame(joined.timing.instructions, "id")["end"], transfers["end_ts"])
+    return found.with_columns(gap_time=begins - ends)
+
+
+def _gathered(side: str, instructions: pl.Series, transfers: pl.Series) -> pl.Expr:
+    """Of each dependence's instruction or transfer on one side its value."""
+    moved = pl.col(f"{side}_table") != "Instruction"
+
+    def of(values: pl.Series, where: pl.Expr) -> pl.Expr:
+        row = pl.when(where).then(f"{side}_id")
+        return row.map_batches(values.gather, return_dtype=pl.Float64)
+
+    return pl.when(moved).then(of(transfers, moved)).otherwise(of(instructions, ~moved))

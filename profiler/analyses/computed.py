@@ -165,7 +165,9 @@ def _bytes(p: Profile, _: Machine, __: Values) -> Values:
     blank = rows.filter(pl.all_horizontal(pl.col(name).is_null() for name in _BYTES))["opcode"].drop_nulls()
     lacking = blank.filter(~blank.is_in(CONTROL_OPCODES))
     whole = {"hbm": not lacking.str.starts_with("DMA").any(), "sbuf": lacking.is_empty(), "psum": lacking.is_empty()}
-    found: Values = {
+    spilled = ("spill_save_bytes", "spill_reload_bytes")
+    found: Values = {name: total for name in spilled if (total := _total(rows, name)) is not None}
+    found |= {
         name: total for name in _BYTES if whole[name.partition("_")[0]] and (total := _total(rows, name)) is not None
     }
     if not {"psum_read_bytes", "sbuf_write_bytes"} <= set(found):
@@ -195,7 +197,11 @@ def _flops(p: Profile, _: Machine, __: Values) -> Values:
     flops = _total(rows, "raw_flops")
     if flops is None or rows.filter(opcode="MATMUL")["raw_flops"].null_count():
         return {}
-    return {"hardware_flops": flops, "transpose_flops": _total(rows, "flops_transpose") or 0}
+    found: Values = {"hardware_flops": flops, "transpose_flops": _total(rows, "flops_transpose") or 0}
+    adjusted = {"adjusted_hardware_flops": "adjusted_flops", "adjusted_transpose_flops": "adjusted_flops_transpose"}
+    if not rows.filter(opcode="MATMUL")["adjusted_flops"].null_count():
+        found |= {name: total for name, column in adjusted.items() if (total := _total(rows, column)) is not None}
+    return found
 
 
 def _rates(_: Profile, of: Machine, values: Values) -> Values:

@@ -144,4 +144,7 @@ def _holders(p: Profile, peaks: pl.DataFrame) -> pl.DataFrame:
     alive = rows.join(highest, on="space").filter(
         (pl.col("start_ts") <= pl.col("at_ns")) & (pl.col("end_ts") >= pl.col("at_ns"))
     )
+    alive = alive.unique(
+        [*keep, "start_address", "pcore_idx"], maintain_order=True
+    )  # the vendor has up to four partitions
     return alive.select(keep).sort("space", "bytes", "tensor_name", descending=[False, True, False], nulls_last=True)

@@ -65,6 +65,8 @@ def table(name: str, frame: pl.LazyFrame, units: Units, notes: Notes) -> pl.Lazy
         return frame
     frame = _scaled(name, _scalars(name, _renamed(name, frame, notes)), units, notes)
     columns = frame.collect_schema()
+    if name == "SbufAllocation" and "end_address" in columns:
+        frame = frame.with_columns(pl.col("end_address") + 1)  # the vendor's is that of the last byte
     if "engine" in columns:
         frame = frame.with_columns(pl.col("engine").cast(pl.String).replace(ENGINE_NAME))
     if name == "Instruction" and "nki_source_location" in columns and not {"file", "line"} & set(columns):
@@ -113,7 +115,7 @@ def _scalars(name: str, frame: pl.LazyFrame) -> pl.LazyFrame:
             )
             columns += [pl.col(column).alias(f"{column}s"), value.cast(want, strict=False)]
         elif dtype == pl.String and (text := _AS_TEXT.get((name, column))):
-            columns += [pl.col(column).alias(text), pl.col(column).cast(want, strict=False)]
+            columns += [pl.col(column).alias(text), pl.col(column).str.extract(r"(\d+)$").cast(want, strict=False)]
     return frame.with_columns(*columns)
 
 

@@ -17,7 +17,7 @@ import pytest
 import nkilab
 from nkilab import hardware
 from nkilab.errors import Location
-from nkilab.join import Joinable, instructions, memory, movement, source
+from nkilab.join import Joinable, instructions, memory, movement, source, waits
 
 NAMES = {
     "api": ("dma_copy", "nc_matmul"),
@@ -27,6 +27,7 @@ NAMES = {
     "dtype": ("float32", "bfloat16"),
     "kind": ("input", "output", "internal"),
     "tensor": ("a", "tile", ""),
+    "shape": ("[256, 256]", "[128, 512]"),
     "file": ("kernel.py",),
     "python_function": ("kernel", "load"),
     "variable": ("k",),
@@ -59,10 +60,10 @@ TRACE = {
         (MATMUL, 3, False, 1, 1, 0, 0, 128, 0, 2048, 512, 2048, 4, False),
     ),
     "tensors": columns(
-        "rank core space dtype partitions bytes address kind site name",
-        (0, 0, 0, 0, 1, BYTES, -1, 0, 0, 0),
-        (0, 0, 1, 0, 128, 2048, -1, 2, 1, 1),
-        (0, 0, 2, 0, 128, 2048, -1, 2, 0, 2),
+        "rank core space dtype partitions bytes address kind site name shape",
+        (0, 0, 0, 0, 1, BYTES, -1, 0, 0, 0, 0),
+        (0, 0, 1, 0, 128, 2048, -1, 2, 1, 1, 1),
+        (0, 0, 2, 0, 128, 2048, -1, 2, 0, 2, 1),
     ),
     "sites": columns("file line function", (0, 9, 0), (0, 4, 1)),
     "stacks": columns("site parent", (0, -1), (1, 0)),
@@ -128,6 +129,7 @@ def test_device_instructions_share_their_nki_instruction_s_work_once(joined: Joi
     table = instructions.table(joined)
     assert table["opcode"].to_list() == ["DMA_DIRECT2D", "LDWEIGHTS", "MATMUL", "LDWEIGHTS", "MATMUL"]
     assert table["raw_flops"].to_list() == [None, 0, FLOPS // 2, 0, FLOPS // 2]
+    assert table["adjusted_flops"].to_list() == [None, 0, 2 * FLOPS, 0, 2 * FLOPS]
     assert table["sbuf_read_bytes"].to_list() == [0, WEIGHTS // 2, BYTES // 2, WEIGHTS // 2, BYTES // 2]
     assert table["psum_write_bytes"].to_list() == [0, 0, BYTES // 2, 0, BYTES // 2]
     assert table["hbm_read_bytes"].to_list() == [BYTES, 0, 0, 0, 0]
@@ -176,6 +178,20 @@ def test_a_flow_to_or_from_a_piece_is_one_of_its_transfer(joined: Joinable) -> N
     ]
 
 
+def test_a_wait_ends_when_what_another_engine_or_queue_does_has_ended(joined: Joinable) -> None:
+    assert instructions.table(joined)["evt_wait_time_ns"].to_list() == [0.0, 2000.0, 0.0, 0.0, 0.0]
+    updates = waits.updates(joined, movement.tables(joined)["DmaPacketAggregated"])
+    assert updates.select("timestamp", "id", "value", "update_source").rows() == [(2000.0, "q-sync", 1, "AXI")]
+
+
+def test_a_transfer_says_where_it_reads_and_writes(joined: Joinable) -> None:
+    (transfer,) = movement.tables(joined)["DmaPacketAggregated"].iter_rows(named=True)
+    read, write = (
+        [transfer[f"{way}_{what}"] for what in ("sbuf_partitions", "shape", "offset")] for way in ("read", "write")
+    )
+    assert (read, write) == (["", None, "[0x0]"], ["0-127", "[128, 512]", "[0x0]"])
+
+
 def test_memory_use_is_a_share_of_a_partition(joined: Joinable) -> None:
     sbuf, psum = memory.usage(joined, 1), memory.usage(joined, 2)
     assert sbuf["used_bytes"].to_list() == [2048, 0]
@@ -187,6 +203,8 @@ def test_a_tensor_stays_where_the_clock_placed_it(joined: Joinable) -> None:
     tile, psum = memory.allocations(joined).iter_rows(named=True)
     assert (tile["tensor_name"], tile["start_ts"], tile["end_ts"]) == ("tile", 0.0, 2600.0)
     assert (tile["start_address"], tile["end_address"], tile["partitions"]) == (4096, 6144, 128)
+    assert (tile["op_source_type"], tile["queue_name"], tile["opcode"]) == ("dma", "q-sync", None)
+    assert (psum["op_source_type"], psum["queue_name"], psum["opcode"]) == ("instruction", None, "MATMUL")
     assert (psum["tensor_name"], psum["start_address"], psum["space"]) == ("psum_2", None, "psum")
 
 
@@ -198,6 +216,7 @@ def test_hbm_tensors_count_their_loads(joined: Joinable) -> None:
         "float32",
         BYTES,
     )
+    assert tensor["shape"] == "[256, 256]"
     assert (tensor["load_to_sbuf_dma_count"], tensor["load_to_sbuf_repeat_factor"]) == (1, 1.0)
 
 

@@ -48,6 +48,7 @@ def test_other_tables_have_the_contracts_columns(trace):
         "kind",
         "site",
         "name",
+        "shape",
     }
     for table in columns.values():
         assert len({len(column) for column in table.values()}) == 1
