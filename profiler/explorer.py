@@ -87,8 +87,10 @@ def _typed(name: str, table: pl.DataFrame, filled: list[str]) -> pl.DataFrame:
     columns = []
     for field in TABLES[name]:
         column = _cast(field, table)
-        if field.required and (field.name not in table.columns or table[field.name].null_count()):
-            filled.append(f"{name}.{field.name}")
+        unknown = table[field.name].null_count() if field.name in table.columns else table.height
+        if field.required and unknown:
+            where = f" in {unknown} of {table.height} rows" if unknown < table.height else ""
+            filled.append(f"{name}.{field.name} is not known{where}: empty, 0 or false")
             column = column.fill_null(_empty(field))
         columns.append(column.alias(field.name))
     return table.select(columns)
@@ -184,7 +186,7 @@ def _machine(target: str) -> dict[str, Any]:
 def _warnings(given: pl.DataFrame | None, filled: list[str]) -> pl.DataFrame:
     """The profile's warnings and one for each required column without a value."""
     fields = TABLES["Warning"]
-    rows = [{"category": "nkilab", "message": f"{column} is not known: empty, 0 or false"} for column in filled]
+    rows = [{"category": "nkilab", "message": message} for message in filled]
     added: list[str] = []
     table = _typed("Warning", pl.DataFrame(rows, schema={"category": pl.String, "message": pl.String}), added)
     parts = [part for part in (given, table) if part is not None]

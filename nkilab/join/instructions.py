@@ -115,17 +115,20 @@ def _shared_out(device: pl.DataFrame, program: pl.DataFrame, stationary: pl.Data
         .join(stationary, on="trace_row", how="left", maintain_order="left")
     )
     group = ["trace_row", "load"]
-    loaded = pl.when(pl.col("load").any().over("trace_row")).then(pl.col("stationary_bytes").fill_null(0)).otherwise(0)
-    count = pl.col("main").sum().over(group).cast(pl.Int64)
-    first = pl.col("main").cast(pl.Int64).cum_sum().over(group) == 1
+    stationary_bytes = pl.when(pl.col("load").any().over("trace_row")).then(pl.col("stationary_bytes").fill_null(0))
+    rows = rows.with_columns(
+        loaded=stationary_bytes.otherwise(0),
+        count=pl.col("main").sum().over(group).cast(pl.Int64),
+        first=pl.col("main").cast(pl.Int64).cum_sum().over(group) == 1,
+    )
 
     def share(total: pl.Expr) -> pl.Expr:
-        equal = total // count + pl.when(first).then(total % count).otherwise(0)
+        equal = total // pl.col("count") + pl.when("first").then(total % pl.col("count")).otherwise(0)
         return pl.when("main").then(equal).otherwise(0)
 
-    read = pl.when("load").then(loaded).otherwise(pl.col("sbuf_read") - loaded)
+    read = pl.when("load").then("loaded").otherwise(pl.col("sbuf_read") - pl.col("loaded"))
     zero_on_loads = {name: share(pl.when("load").then(0).otherwise(pl.col(name))) for name in _SHARED}
-    return rows.with_columns(sbuf_read=share(read), **zero_on_loads)
+    return rows.with_columns(sbuf_read=share(read), **zero_on_loads).drop("loaded", "count", "first")
 
 
 def _spilled(joined: Joinable) -> pl.DataFrame:

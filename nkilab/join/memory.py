@@ -108,8 +108,11 @@ def _made(joined: Joinable) -> pl.DataFrame:
     )
     rows = joined.accesses().filter(pl.col("write") & (pl.col("space") != HBM)).sort("trace_row")
     rows = rows.unique("tensor", keep="first", maintain_order=True).select("tensor", "trace_row")
-    rows = rows.join(works, on="trace_row", how="left").join(operands(joined), on="trace_row", how="left")
-    rows = rows.join(moves.unique("trace_row", keep="first"), on="trace_row", how="left")
+    rows = rows.join(works, on="trace_row", how="left").join(
+        moves.unique("trace_row", keep="first"), on="trace_row", how="left"
+    )
+    text = operands(joined, rows.filter(pl.col("queue_name").is_null()))
+    rows = rows.join(text, on="trace_row", how="left")
     dma = pl.col("queue_name").is_not_null()
     return rows.select(
         "tensor",
@@ -119,7 +122,7 @@ def _made(joined: Joinable) -> pl.DataFrame:
         .when(pl.col("opcode").is_not_null())
         .then(pl.lit("instruction")),
         opcode=pl.when(~dma).then("opcode"),
-        operands=pl.when(~dma).then("operands"),
+        operands="operands",
     )
 
 

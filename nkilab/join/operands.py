@@ -10,14 +10,15 @@ LOAD = "LDWEIGHTS"
 """How the opcodes begin that load the stationary operand."""
 
 
-def operands(joined: Joinable) -> pl.DataFrame:
-    """Each NKI instruction's operands as text: `dst=psum_3 float32[128,512] stationary=…`."""
-    accesses = joined.accesses()
-    columns = joined.trace["accesses"]
-    rows = accesses.with_columns(
-        role_name=named(columns["role"], joined.names["role"]),
-        dtype_name=named(columns["dtype"], joined.names["dtype"]),
-        label=joined.tensors()["label"].gather(accesses["tensor"]),
+def operands(joined: Joinable, only: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Each NKI instruction's operands as text, `dst=psum_3 float32[128,512] stationary=…`; only of the `trace_row`s given."""
+    rows = joined.accesses()
+    if only is not None:
+        rows = rows.join(only, on="trace_row", how="semi", maintain_order="left")
+    rows = rows.with_columns(
+        role_name=named(rows["role"].to_numpy(), joined.names["role"]),
+        dtype_name=named(rows["dtype"].to_numpy(), joined.names["dtype"]),
+        label=joined.tensors()["label"].gather(rows["tensor"]),
     )
     box = pl.format("[{},{}]", pl.col("p1") - pl.col("p0"), "elements")
     shape = pl.when(pl.col("space") == 0).then(pl.format("[{}]", "elements")).otherwise(box)

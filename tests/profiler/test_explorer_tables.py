@@ -161,6 +161,7 @@ def test_the_gap_of_a_dependence_is_from_one_row_s_end_to_the_other_s_start(tabl
     both = both.join(rows, left_on=["out_table", "out_id"], right_on=["table", "id"], suffix="_out")
     assert both.height == flows.height > 0
     assert ((both["start_ts_out"] - both["end_ts"] - both["gap_time"]).abs() <= 1).all()
+    assert (flows["gap_time"] >= 0).all()
     assert set(flows["dependency_type"]) <= {"FLOW_DEPENDENCE", "ANTI_DEPENDENCE", "OUTPUT_DEPENDENCE"}
 
 
