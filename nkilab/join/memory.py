@@ -147,7 +147,7 @@ def tensors(joined: Joinable) -> pl.DataFrame:
     shapes = pl.Series(list(joined.names["shape"]), dtype=pl.String)
     return rows.select(
         variable_name="label",
-        shape=shapes.gather(rows["shape"].cast(pl.Int64)),
+        shape=shapes.str.replace_all(", ", " ").gather(rows["shape"].cast(pl.Int64)),
         type=kinds.gather(rows["kind"].cast(pl.Int64)),
         format=types.gather(rows["dtype"].cast(pl.Int64)),
         size=size,

@@ -216,7 +216,7 @@ def test_hbm_tensors_count_their_loads(joined: Joinable) -> None:
         "float32",
         BYTES,
     )
-    assert tensor["shape"] == "[256, 256]"
+    assert tensor["shape"] == "[256 256]", "as the vendor writes it"
     assert (tensor["load_to_sbuf_dma_count"], tensor["load_to_sbuf_repeat_factor"]) == (1, 1.0)
 
 

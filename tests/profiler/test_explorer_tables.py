@@ -149,6 +149,7 @@ def test_numbers_that_refer_to_other_tables_have_a_row_there(tables) -> None:
     assert set(tables["Instruction"]["stack_frame_ids"].drop_nulls().str.strip_chars("[]")) <= frames
     for name in ("Instruction", "DmaPacket", "DmaPacketAggregated"):
         assert tables[name]["id"].is_unique().all(), name
+    assert tables["DmaPacket"].select("packet_aggregation_id", "packet_idx").is_unique().all()
 
 
 def test_the_gap_of_a_dependence_is_from_one_row_s_end_to_the_other_s_start(tables) -> None:
