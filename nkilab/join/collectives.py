@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from nkilab.join.columns import Joinable, frame, named
+from nkilab.join.operands import operands
 from nkilab.profiler.schema import ENGINES
 from nkilab.simulator.values.dtypes import TABLE
 
@@ -30,23 +31,25 @@ def barriers(joined: Joinable) -> pl.DataFrame | None:
     rows = frame(columns, "id").select(
         "id", pl.col("trace_row").cast(pl.Int64), engine_name=named(columns["engine"], ENGINES)
     )
-    rows = rows.unique("trace_row", keep="first", maintain_order=True).drop("id")
-    rows = (
-        parts.join(ends, on="trace_row")
-        .join(rows, on="trace_row", how="left")
-        .join(_held(joined), on="trace_row", how="left")
-    )
+    core = pl.Series(joined.trace["instructions"]["core"])
+    rows = rows.with_columns(core=core.gather(rows["trace_row"]))
+    rows = rows.with_columns(compiler_pc=pl.int_range(pl.len(), dtype=pl.Int64).over("core", "engine_name"))
+    rows = rows.unique("trace_row", keep="first", maintain_order=True).drop("id", "core")
+    rows = parts.join(ends, on="trace_row").join(rows, on="trace_row", how="left")
+    for more in (_held(joined), operands(joined, parts)):
+        rows = rows.join(more, on="trace_row", how="left")
     rows = rows.sort("start", "pcore_idx")
     begin = pl.col("start") - pl.col("held").fill_null(0.0)
     return rows.select(
         "pcore_idx",
         "compiler_opcode",
         "engine_name",
+        "compiler_pc",
         start_ts=begin,
         end_ts="end",
         duration_ns=pl.col("end") - begin,
         id="meeting",
-        compiler_pc="trace_row",
+        compiler_operands="operands",
     )
 
 

@@ -182,6 +182,20 @@ def test_waits_fill_gaps_and_every_transfer_moves_its_queue_s_semaphore(tables) 
     assert triggers["start_ts"].sort().to_list() == moved["trigger"].sort().to_list()
 
 
+def test_a_barrier_is_an_instruction_of_each_core_that_waits_until_both_are_there(profile, tables) -> None:
+    assert ("CoreBarriers" in tables) == (profile.facts["kernel"] == "two_cores")
+    if "CoreBarriers" in tables:
+        parts = tables["CoreBarriers"].with_columns(pl.col("engine_name").str.to_lowercase())
+        rows = parts.join(
+            tables["Instruction"],
+            left_on=["pcore_idx", "engine_name", "compiler_pc", "compiler_operands"],
+            right_on=["pcore_idx", "engine", "compiler_pc", "operands"],
+        ).sort("pcore_idx")
+        assert rows["opcode"].n_unique() == 1
+        first, second = rows["evt_wait_time_ns"]
+        assert second > first, "the core without work waits longer"
+
+
 def test_places_in_sbuf_lie_within_it_and_do_not_overlap(profile, tables) -> None:
     places = tables["SbufAllocation"]
     assert set(places["partition"]) <= {0, 32, 64, 96}
