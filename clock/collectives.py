@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
-from math import ceil, log2
+from math import log2
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,10 +62,13 @@ class _Group:
         return sum(pairs) / len(pairs) if pairs else 1.0
 
 
-def collective(api: str, ranks: Sequence[int], size: float, cores: int, hw: Hardware) -> Route:
+def collective(
+    api: str, ranks: Sequence[int], size: float, cores: int, hw: Hardware, pairs: Sequence[tuple[int, int]] = ()
+) -> Route:
     """The route of a collective between these ranks of `cores` cores each, to which each contributes `size` bytes.
 
-    Of the variable collectives `size` is the whole buffer of a rank.
+    Of the variable collectives `size` is the whole buffer of a rank. `pairs`: who sends to whom in a permute; each rank to
+    the next one, the last to the first, where not given.
     """
     links, count = hw.links, len(ranks)
     per_node = max(links.cores_per_chip // cores, 1) * links.chips_per_node
@@ -74,12 +77,12 @@ def collective(api: str, ranks: Sequence[int], size: float, cores: int, hw: Hard
     if count == 1:
         return Route("copy", links.hop_ns + size / group.local_gbps)
     if api not in _TRAVERSALS and not api.startswith("all_to_all"):
-        return _neighbours(ranks, size, cores, hw)
+        return _neighbours(pairs or [*zip(ranks, (*ranks[1:], ranks[0]), strict=True)], size, cores, hw)
     chunk = size if api == "all_gather" else size / count
     if api.startswith("all_to_all"):
-        inside, outside = _exchange(group, chunk * count / nodes), _over_network(nodes, chunk * count / nodes, group, 1)
+        inside, outside = _exchange(group, size), _over_network(nodes, size / nodes, group, 1, "mesh")
     else:
-        inside = _traversal(group, chunk * nodes, _TRAVERSALS[api])
+        inside = _traversal(group, chunk * count / group.ranks, _TRAVERSALS[api])
         outside = _over_network(nodes, chunk, group, _TRAVERSALS[api])
     if nodes == 1:
         return inside
@@ -133,8 +136,10 @@ def _traversal(group: _Group, chunk: float, times: int) -> Route:
     routed = group.distance() if name == "mesh" else (1 + group.distance()) / 2
     outside = group.beside * (chips - 1) * chunk * routed / group.wire_gbps
     steps = (1.0 if name == "mesh" else log2(chips)) * (chips > 1) + (group.beside > 1)
+    if name == "rdh":
+        return Route(name, times * (steps * links.hop_ns + max(outside, inside)))
     both = Route(name, times * (steps * links.hop_ns + outside + inside))
-    if name == "rdh" or times == 1:
+    if times == 1:
         return both
     # Every rank sends its whole buffer to every other one, and adds up what comes.
     whole = (outside + inside) * group.ranks
@@ -150,21 +155,21 @@ def _exchange(group: _Group, size: float) -> Route:
     return Route("mesh", steps * group.hw.links.hop_ns + outside + (group.ranks - 1) * chunk / group.local_gbps)
 
 
-def _over_network(nodes: int, chunk: float, group: _Group, times: int) -> Route:
+def _over_network(nodes: int, chunk: float, group: _Group, times: int, name: str = "") -> Route:
     """A traversal between nodes, by each rank with those at its place on the other nodes."""
     links, others = group.hw.links, nodes - 1
-    total = nodes * chunk
-    name = "mesh" if total < links.mesh_bytes else "rdh" if total <= links.rdh_bytes else "ring"
-    steps = {"mesh": 1, "rdh": ceil(log2(max(nodes, 2))), "ring": others}[name]
+    if not name:
+        name = "mesh" if nodes == 1 else _algorithm(nodes, nodes * chunk, group.hw, paired=False)
+    steps = {"mesh": 1, "rdh": log2(nodes), "ring": others}[name]
     return Route(name, times * (steps * links.node_hop_ns + others * chunk * group.beside / links.node_gbps))
 
 
-def _neighbours(ranks: Sequence[int], size: float, cores: int, hw: Hardware) -> Route:
-    """Each rank to the next one of the ring: the slowest pair counts."""
+def _neighbours(pairs: Sequence[tuple[int, int]], size: float, cores: int, hw: Hardware) -> Route:
+    """One rank to another: the slowest pair counts."""
     links, slowest = hw.links, 0.0
     per_chip = max(links.cores_per_chip // cores, 1)
-    group = _of_node(ranks, per_chip * links.chips_per_node, cores, hw)
-    for a, b in zip(ranks, (*ranks[1:], ranks[0]), strict=True):
+    group = _of_node([pairs[0][0]], per_chip * links.chips_per_node, cores, hw)
+    for a, b in pairs:
         chip, other = a // per_chip, b // per_chip
         if chip == other:
             took = links.hop_ns + size / group.local_gbps

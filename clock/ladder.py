@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .timing import time
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def ladder(
     """
     body = time(columns, names, hw, policy, ranges=False).body_ns
     steps = []
-    for name, keys in _resources(hw, several=bool(len(columns.get("collectives", {}).get("meeting", ())))).items():
+    for name, keys in _resources(hw, several=len(np.unique(columns["instructions"]["rank"])) > 1).items():
         table = hw.replace(**{key: _free(key, hw.source(key).value) for key in keys})
         free = time(columns, names, table, policy, ranges=False).body_ns
         steps.append(Step(name, free, body - free))

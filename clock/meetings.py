@@ -7,6 +7,7 @@ which its engine is busy with the trigger only.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,9 @@ def meetings(
     apis = [names["api"][code].removesuffix("_trigger") for code in np.asarray(table["api"]).tolist()]
     cores = int(np.max(columns["instructions"]["core"], initial=0)) + 1
     members = {n: sorted(set(rank[number == n].tolist())) for n in np.unique(number).tolist()}
+    groups = [names["group"][code] if code >= 0 else "" for code in np.asarray(table["group"]).tolist()]
     routes = {
-        n: _route(apis[row], members[n], largest[n], cores, hw)
+        n: _route(apis[row], members[n], largest[n], cores, hw, groups[row])
         for n, row in zip(*map(np.ndarray.tolist, np.unique(number, return_index=True)), strict=True)
     }
     cost = np.array([routes[n].ns for n in number.tolist()])
@@ -81,13 +83,24 @@ def meetings(
     return Meetings(np.asarray(table["instruction"], np.int64), number, cost, moves, algorithm, hw)
 
 
-def _route(api: str, ranks: Sequence[int], size: float, cores: int, hw: Hardware) -> Route:
+def _route(api: str, ranks: Sequence[int], size: float, cores: int, hw: Hardware, group: str) -> Route:
     """How the members of a meeting meet, and what that costs when all are there."""
     if api == TRANSFER:
         return Route("", 0.0)
     if api == BARRIER:
         return Route("", hw.handover.barrier_ns)
-    return collective(api, ranks, size, cores, hw)
+    return collective(api, ranks, size, cores, hw, _pairs(api, ranks, group))
+
+
+def _pairs(api: str, ranks: Sequence[int], group: str) -> list[tuple[int, int]]:
+    """Who sends to whom in a permute: as its pairs say, or around its list of ranks."""
+    if not api.startswith("collective_permute"):
+        return []
+    lists = [[int(number) for number in re.findall(r"\d+", part)] for part in re.findall(r"[\[(]([\d, ]+)[\])]", group)]
+    if api == "collective_permute":
+        return [(pair[0], pair[1]) for pair in lists if len(pair) == 2 and set(pair) <= set(ranks)]
+    ring = next((ring for ring in lists if set(ring) == set(ranks)), [])
+    return [*zip(ring, (*ring[1:], *ring[:1]), strict=True)]
 
 
 def apply(found: Meetings, program: Program, device: Device) -> Floats:

@@ -29,14 +29,14 @@ _MEETINGS = ("core_barrier", "sendrecv", "all_", "reduce_scatter", "collective_p
 def ready_order(program: Program, hw: Hardware, policy: Policy) -> Program:
     """The program with independent instructions re-ordered, where the policy says so and memory has room for it.
 
-    What depends on each other keeps its order, and so do barriers and collectives among themselves.
+    What depends on each other keeps its order, and so do barriers and collectives among themselves, and what stands in a
+    block of `nl.no_reorder`. A program that does not fit stays as it is.
     """
     if policy.order != "ready" or len(program) < 2:
         return program
-    fits = _fits(program, hw, policy)
-    for window in _WINDOWS:
+    for window in _WINDOWS if _fits(program, hw, policy) else ():
         found = program.permuted(_greedy(program, window, hw, policy))
-        if not fits or _fits(found, hw, policy):
+        if _fits(found, hw, policy):
             return found
     return program
 
@@ -48,11 +48,11 @@ def _fits(program: Program, hw: Hardware, policy: Policy) -> bool:
 
 
 def _greedy(program: Program, window: int, hw: Hardware, policy: Policy) -> Ints:
-    """Places of the instructions by their start in a coarse schedule: the earliest start first, else program order."""
+    """The instructions in the order of a coarse schedule: of those in the window the earliest start first."""
     engine, busy, late = _costs(program, hw, policy)
     after, missing = _graph(program)
     count, free, ready = len(program), [0.0] * 6, [0.0] * len(program)
-    start = np.zeros(count)
+    order = []
     coming = min(window, count)
     waiting = list(range(coming))
     while waiting:
@@ -63,7 +63,7 @@ def _greedy(program: Program, window: int, hw: Hardware, policy: Policy) -> Ints
                 if begin < when:
                     best, when = row, begin
         waiting.remove(best)
-        start[best] = when
+        order.append(best)
         free[engine[best]] = when + busy[best]
         for other in after[best]:
             missing[other] -= 1
@@ -72,7 +72,7 @@ def _greedy(program: Program, window: int, hw: Hardware, policy: Policy) -> Ints
         while coming < min(last, count):
             waiting.append(coming)
             coming += 1
-    return np.lexsort((np.arange(count), start))
+    return np.array(order)
 
 
 def _costs(program: Program, hw: Hardware, policy: Policy) -> tuple[list[int], list[float], list[float]]:
@@ -98,10 +98,10 @@ def _graph(program: Program) -> tuple[list[list[int]], list[int]]:
     count = len(program)
     edges = dependences(program, np.arange(count) % (_WINDOWS[0] + 1))
     row = program.accesses["instruction"].astype(np.int64)
-    met = np.flatnonzero(_meets(program))
-    pairs = np.stack(
-        [np.concatenate([row[edges.producer], met[:-1]]), np.concatenate([row[edges.consumer], met[1:]])], axis=1
-    )
+    chains = [np.flatnonzero(mine) for mine in (_meets(program), program.flag("no_reorder"))]
+    before = np.concatenate([row[edges.producer], *(chain[:-1] for chain in chains)])
+    after = np.concatenate([row[edges.consumer], *(chain[1:] for chain in chains)])
+    pairs = np.stack([before, after], axis=1)
     pairs = np.unique(pairs, axis=0)
     bounds = np.searchsorted(pairs[:, 0], np.arange(count + 1)).tolist()
     others = pairs[:, 1].tolist()

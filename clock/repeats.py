@@ -13,7 +13,7 @@ import numpy as np
 
 from .order import movable
 from .placement import alive
-from .program import Bools, Ints, Program
+from .program import DMA_APIS, SBUF, Bools, Floats, Ints, Program
 
 if TYPE_CHECKING:
     from nkilab.hardware import Hardware, Policy
@@ -32,7 +32,7 @@ def without_repeats(program: Program, hw: Hardware, policy: Policy) -> Program:
     if policy.repeats <= 0.0:
         return program
     loads, tensor = _alone(program)
-    again, before = _pairs(_what(program, loads, tensor), np.cumsum(program.tensors["bytes"][tensor]), hw, policy)
+    again, before = _pairs(_what(program, loads, tensor), _loaded(program)[loads], hw, policy)
     if not len(again):
         return program
     owner = np.arange(len(program.tensors["bytes"]))
@@ -57,6 +57,14 @@ def _alone(program: Program) -> tuple[Ints, Ints]:
     return loads[plain], tensor[plain]
 
 
+def _loaded(program: Program) -> Floats:
+    """Bytes of a partition that DMAs have written up to and with each instruction."""
+    access = program.accesses
+    size = np.where(access["write"] & (access["space"] == SBUF), access["b1"] - access["b0"], 0)
+    each = np.bincount(access["instruction"], weights=size, minlength=len(program))
+    return np.cumsum(np.where(program.api(*DMA_APIS), each, 0.0))
+
+
 def _what(program: Program, loads: Ints, tensor: Ints) -> Ints:
     """A number for each load, the same for loads of the same data to a tensor of the same form."""
     access = program.accesses
@@ -72,7 +80,7 @@ def _what(program: Program, loads: Ints, tensor: Ints) -> Ints:
     return number
 
 
-def _pairs(what: Ints, loaded: Ints, hw: Hardware, policy: Policy) -> tuple[Ints, Ints]:
+def _pairs(what: Ints, loaded: Floats, hw: Hardware, policy: Policy) -> tuple[Ints, Ints]:
     """Loads that are not done, and for each the one before it of the same data. `loaded`: bytes up to and with a load."""
     order = np.argsort(what, kind="stable")
     near = np.r_[False, np.diff(what[order]) == 0] & (

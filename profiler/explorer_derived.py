@@ -25,9 +25,9 @@ def derived(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """
     found = {}
     if "Instruction" in given and "OpcodeSummary" not in given:
-        found["OpcodeSummary"] = _opcodes(given["Instruction"])
+        found["OpcodeSummary"] = _opcodes(given["Instruction"], _total(given))
     if "Throttle" in given and "Instruction" in given and "ThrottleSummary" not in given:
-        found["ThrottleSummary"] = _throttle(given["Throttle"], _total(given["Instruction"]))
+        found["ThrottleSummary"] = _throttle(given["Throttle"], _total(given))
     if "KernelStackFrames" in given and "StackFrame" not in given:
         found |= _stacks(given["KernelStackFrames"])
     if "KernelInstructions" in given:
@@ -73,22 +73,26 @@ def _stacks(frames: pl.DataFrame) -> dict[str, pl.DataFrame]:
     }
 
 
-def _total(instructions: pl.DataFrame) -> float:
-    """From the first instruction's start to the last one's end, in ns."""
-    ends = instructions.select(pl.col("end_ts").max() - pl.col("start_ts").min()).item()
-    return float(ends or 0.0)
+def _total(given: Mapping[str, pl.DataFrame]) -> float:
+    """From the first start to the last end of instructions, transfers and throttle windows, in ns."""
+    spans = [given[name].select("start_ts", "end_ts") for name in ("Instruction", "DmaPacket") if name in given]
+    if "Throttle" in given:
+        windows = given["Throttle"].select(start_ts="timestamp", end_ts=pl.col("timestamp") + pl.col("duration"))
+        spans.append(windows)
+    whole = pl.concat([span.cast(pl.Float64) for span in spans])
+    return float(whole.select(pl.col("end_ts").max() - pl.col("start_ts").min()).item() or 0.0)
 
 
-def _opcodes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Count, summed durations, and time with at least one, of each opcode on each engine."""
-    rows = rows.drop_nulls([*_OF, "start_ts", "end_ts"]).sort(*_OF, "start_ts")
-    reach = pl.col("end_ts").cum_max().shift(1).over(_OF).fill_null(float("-inf"))
+def _opcodes(rows: pl.DataFrame, total: float) -> pl.DataFrame:
+    """Count, summed durations, and time with at least one, of each opcode on each engine; of all cores together."""
+    rows = rows.drop_nulls([*_OF, "start_ts", "end_ts"]).sort("pcore_idx", *_OF, "start_ts")
+    reach = pl.col("end_ts").cum_max().shift(1).over("pcore_idx", *_OF).fill_null(float("-inf"))
     new = (pl.col("end_ts") - pl.max_horizontal("start_ts", reach)).clip(0.0)
     found = rows.with_columns(new=new).group_by(_OF, maintain_order=True).agg(
         instruction_count=pl.len(), instruction_time_ns=pl.col("duration_ns").sum(), active_time_ns=pl.col("new").sum()
     )  # fmt: skip
-    total = _total(rows)
-    share = pl.col("active_time_ns") / total if total else pl.lit(None, pl.Float64)
+    cores = max(rows["pcore_idx"].n_unique(), 1)
+    share = pl.col("active_time_ns") / (total * cores) if total else pl.lit(None, pl.Float64)
     return found.with_columns(active_time_percent=share)
 
 

@@ -55,6 +55,7 @@ class Context:
         "memory",
         "occurrences",
         "options",
+        "order_flag",
         "plans",
         "precise",
         "prepared",
@@ -107,6 +108,7 @@ class Context:
         self.digests: dict[tuple[int, int], int] = {}
         self.options: Mapping[str, Any] = {}
         self.prepared: Any = None
+        self.order_flag = 0
         self.loops: list[Body] = []
         self.accumulators: dict[str, np.ndarray] = {}
         self.generators: dict[str, np.ndarray] = {}

@@ -211,11 +211,12 @@ def issue(
     if plan is None:
         plan = make_plan(context, what, operands, options, found, uses, sets)
     place, iteration = context.sources.here(sys._getframe(1))  # noqa: SLF001 (the fastest way to the caller)
-    flags, skipped, state = 0, False, None
+    flags, skipped, state = context.order_flag, False, None
     indices: Sequence[NkiTensor] = ()
     if plan.dynamic:
         indices = index_tensors(operands)
-        operands, flags, skipped = resolve(context, operands, plan.writes, options, place.site)
+        operands, found_flags, skipped = resolve(context, operands, plan.writes, options, place.site)
+        flags |= found_flags
         if context.cores > 1:
             remember_rows(context, operands, plan.tensors, skipped=skipped)
     if what.before is not None:

@@ -28,6 +28,7 @@ FLAGS = (
     "swdge",
     "hwdge",
     "cast",
+    "no_reorder",
 )
 FLAG = {name: 1 << bit for bit, name in enumerate(FLAGS)}
 KINDS = ("input", "output", "internal", "constant")

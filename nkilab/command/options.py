@@ -35,7 +35,7 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME=VALUE",
-        help="What the compiler decides: queue, loads, engine, repeats …; see docs/clock.md.",
+        help="What the compiler decides: queue, loads, engine, order, repeats …; see docs/clock.md.",
     ),
 ]
 Hardware = Annotated[

@@ -44,7 +44,7 @@ def _bank_shares(joined: Joinable, stays: pl.DataFrame) -> dict[str, Floats]:
     """The share of each bank of PSUM that each tensor takes."""
     psum = joined.hardware.psum
     low = stays["address"].to_numpy()
-    high = low + stays["size"].to_numpy()
+    high = np.where(low < 0, low, low + stays["size"].to_numpy())
     return {
         f"bank_{bank}": np.clip(
             np.minimum(high, (bank + 1) * psum.bank_bytes) - np.maximum(low, bank * psum.bank_bytes), 0, None

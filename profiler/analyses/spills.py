@@ -30,7 +30,17 @@ def spills(p: Profile) -> Spills:
     """What the source's summary says, else the sum over its instructions."""
     rows = p.rows("Instruction").select("id", size=pl.sum_horizontal(_STATED, ignore_nulls=True), known=_KNOWN)
     issuing = rows.filter(pl.col("size") > 0)["id"]
+    if p.origin.simulated and not rows["known"].any():
+        moves = _added_moves(p)
+        known = p.has("DmaPacketAggregated")
+        return Spills(added(moves["transfer_bytes"]) if known else None, moves["instruction_id"].drop_nulls())
     stated = p.rows("Summary").filter(pl.col("metric").is_in(_STATED))["value"].drop_nulls()
     if len(stated):
         return Spills(float(stated.sum()), issuing)
     return Spills(added(rows["size"]) if rows["known"].any() else None, issuing)
+
+
+def _added_moves(p: Profile) -> pl.DataFrame:
+    """Of a run saved before instructions had spilled bytes, the transfers of instructions that are no DMA."""
+    on_chip = (pl.col("source") == "sbuf") & (pl.col("dest") == "sbuf")
+    return p.rows("DmaPacketAggregated").filter(on_chip & ~pl.col("op").str.starts_with("dma"))

@@ -15,6 +15,7 @@ from ..loops import looping
 from ..memory import SPACES
 from ..registers import NkiScalar, VirtualRegister, derived, origins_of, value_of
 from ..tensor import DynamicSlice, NkiTensor
+from ..trace import FLAG
 from .create import region_of
 
 
@@ -40,13 +41,14 @@ def ds(start: Any, size: int) -> DynamicSlice:
     return DynamicSlice(start, size)
 
 
-def _unknown_without_values(api: str, *bounds: Any) -> None:
-    """Report a loop whose bound was loaded where no values are computed: what is loaded then counts as 0."""
+def _unknown_without_values(api: str, *bounds: Any) -> bool:
+    """Whether a loop's bound was loaded where no values are computed, and counts as 0; then it is reported."""
     context = current()
     if context.values or not origins_of(*bounds):
-        return
+        return False
     site = context.sources.place(sys._getframe(1), []).site  # noqa: SLF001 (the fastest way to the caller)
     context.report("values-needed", f"{api} depends on a loaded value, taken to be 0", site)
+    return True
 
 
 def _range(start: Any, stop: Any, step: int) -> range:
@@ -124,18 +126,25 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any], None], step: Any
 def while_loop(init: Any, body_fun: Callable[[Any], Any]) -> None:
     """Run `body_fun(condition)` while the condition is not 0; the body returns the next condition."""
     condition, iteration = init, 0
-    _unknown_without_values("nl.while_loop", init)
+    unknown = _unknown_without_values("nl.while_loop", init)
     with looping(current().loops) as body:
         while value_of(condition) != 0:
             body.start()
             condition = body_fun(condition)
             iteration += 1
+            if unknown or _unknown_without_values("nl.while_loop", condition):
+                break
 
 
 @contextmanager
 def no_reorder() -> Iterator[None]:
-    """Keep program order within the block; the simulator always does."""
-    yield
+    """Keep program order within the block; the simulator always does, the clock's policies do."""
+    context = current()
+    before, context.order_flag = context.order_flag, FLAG["no_reorder"]
+    try:
+        yield
+    finally:
+        context.order_flag = before
 
 
 def is_hbm(buffer: Any) -> bool:

@@ -11,7 +11,7 @@ from nkilab.clock.program import itemsize
 
 ENGINE = ("tensor", "vector", "scalar", "gpsimd", "sync")
 FLAG = ("transpose", "accumulate", "double_row", "fp32_passes", "reduce_result", "dma_transpose", "dynamic_address")
-FLAG += ("indirect", "onezero", "mx", "static_descriptors", "swdge", "hwdge", "cast")
+FLAG += ("indirect", "onezero", "mx", "static_descriptors", "swdge", "hwdge", "cast", "no_reorder")
 KIND = ("input", "output", "internal", "constant")
 SPACE = ("hbm", "sbuf", "psum")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +108,31 @@ def test_groups_over_nodes_add_the_network() -> None:
     assert both.algorithm == "mesh between nodes, rdh inside"
     assert both.ns > inside.ns + 2 * HW.links.node_hop_ns
     assert algorithm("all_gather", [0, 64], 1024) == "mesh between nodes"
+
+
+def test_all_to_all_is_a_mesh_between_nodes_too_and_three_nodes_have_no_doubling() -> None:
+    assert algorithm("all_to_all", [0, 64], 4 * MB) == "mesh between nodes"
+    assert algorithm("reduce_scatter", [0, 64, 128], 8 * MB) == "ring between nodes"
+
+
+def test_an_uneven_group_takes_what_its_largest_node_takes() -> None:
+    even, uneven = (collective("all_gather", list(range(count)), MB, 2, HW).ns for count in (128, 65))
+    assert uneven < even
+
+
+def test_only_the_pairs_that_there_are_count() -> None:
+    ranks = [0, 1, 64, 65]
+    near = collective("collective_permute", ranks, MB, 2, HW, [(0, 1), (64, 65)]).ns
+    assert near == pytest.approx(collective("collective_permute", [0, 1], MB, 2, HW).ns)
+    assert near < collective("collective_permute", ranks, MB, 2, HW).ns
+
+
+@pytest.mark.parametrize("ranks", [4, 16, 64, 128])
+@pytest.mark.parametrize("api", ["all_gather", "reduce_scatter", "all_reduce", "all_to_all", "collective_permute"])
+def test_more_bytes_never_take_less_time(api: str, ranks: int) -> None:
+    sizes = [1 << power for power in range(10, 31)] + [57 * MB, 60 * MB, 900 * 1024]
+    times = [collective(api, list(range(ranks)), size, 2, HW).ns for size in sorted(sizes)]
+    assert all(later >= earlier for earlier, later in pairwise(times))
 
 
 def test_one_rank_copies() -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import nki
+import nki.isa as nisa
+import nki.language as nl
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +17,7 @@ from nkilab.clock.placement import alive, place
 from nkilab.clock.program import programs
 from nkilab.clock.ready import ready_order
 from nkilab.hardware import Policy, load
+from nkilab.simulator import Sim, execute
 
 from .building import TraceBuilder
 
@@ -68,6 +74,56 @@ def test_no_more_is_alive_than_memory_holds(width: int, room: bool) -> None:
     assert (found.rows.tolist() != program.rows.tolist()) == room
 
 
+def test_a_program_that_does_not_fit_stays_as_it_is() -> None:
+    trace = TraceBuilder()
+    tiles = [trace.sbuf(30 * 1024) for _ in range(4)]
+    for tile in tiles:
+        trace.add("memset", "vector", {"dst": tile}, {})
+        trace.add("iota", "gpsimd", {"dst": trace.sbuf(8)}, {})
+    for tile in tiles:
+        trace.copy(trace.sbuf(8), tile)
+    assert order_of(trace) == list(range(12))
+
+
+@pytest.mark.parametrize("between", [58, 59, 60, 61, 62, 121, 122, 183])
+def test_a_write_stays_behind_the_store_that_reads_it_however_far(between: int) -> None:
+    """The store waits for a slow load queue; the second write of its tile is ready at once."""
+    trace = TraceBuilder()
+    source, result = trace.tensor("hbm", 512, 128, kind="input"), trace.tensor("hbm", 512, 128, kind="output")
+    tile = trace.sbuf(512)
+    trace.add("memset", "vector", {"dst": tile}, {})
+    for _ in range(25):
+        trace.dma(trace.sbuf(512), source)
+    store = trace.dma(result, tile)
+    for _ in range(between - 1):
+        trace.add("memset", "scalar", {"dst": trace.sbuf(4)}, {})
+    again = trace.add("memset", "vector", {"dst": tile}, {})
+    order = order_of(trace)
+    assert order.index(store) < order.index(again)
+
+
+def test_none_passes_more_than_the_window() -> None:
+    trace = TraceBuilder()
+    source = trace.tensor("hbm", 512, 128, kind="input")
+    for _ in range(300):
+        trace.dma(trace.sbuf(8), source.at(c1=8))
+    trace.add("memset", "vector", {"dst": trace.sbuf(8)}, {})
+    order = order_of(trace)
+    assert max(row - place for place, row in enumerate(order)) <= 60
+
+
+def test_a_block_without_re_ordering_keeps_its_order() -> None:
+    trace, fixed = TraceBuilder(), TraceBuilder()
+    for made, flags in ((trace, ()), (fixed, ("no_reorder",))):
+        for _ in range(8):
+            first, second = made.sbuf(512), made.sbuf(512)
+            made.add("memset", "vector", {"dst": first}, {}, flags=flags)
+            made.add("activation", "scalar", {"dst": second}, {"data": first}, function="exp", flags=flags)
+            made.add("tensor_scalar", "vector", {"dst": made.sbuf(512)}, {"data": second}, flags=flags)
+    assert order_of(trace) != list(range(24))
+    assert order_of(fixed) == list(range(24))
+
+
 steps = st.lists(
     st.tuples(
         st.booleans(), st.integers(0, 2), st.integers(0, 7), st.integers(1, 8), st.sampled_from(["vector", "scalar"])
@@ -93,3 +149,28 @@ def test_what_shares_a_byte_keeps_its_order(made: list[tuple[bool, int, int, int
         for i in range(j):
             if touched[i][1] == which and (write or touched[i][0]) and columns & touched[i][2]:
                 assert place[i] < place[j]
+
+
+@nki.jit
+def rows_of_two_engines(x, fixed):
+    """Every row goes to ScalarE and back to VectorE, in a block without re-ordering if so wanted."""
+    out = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
+    with nl.no_reorder() if fixed else nullcontext():
+        for row in range(8):
+            tile = nl.ndarray((128, 512), x.dtype)
+            nisa.memset(tile, float(row))
+            nisa.activation(tile, nl.exp, tile)
+            nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+            nisa.dma_copy(out[row * 128 : (row + 1) * 128], tile)
+    return out
+
+
+def test_the_kernel_s_own_block_keeps_its_order_and_its_range() -> None:
+    x = np.zeros((1024, 512), np.float32)
+    bodies = {}
+    for fixed in (False, True):
+        trace = execute(rows_of_two_engines, (x, fixed), {}, Sim(values=False, target="trn2")).trace
+        for policy in (Policy(), READY):
+            bodies[fixed, policy.order] = time(trace.columns(), trace.names, HW, policy, ranges=False).body_ns
+    assert bodies[False, "ready"] < bodies[False, "program"]
+    assert bodies[True, "ready"] == bodies[True, "program"] == bodies[False, "program"]

@@ -70,6 +70,17 @@ def test_not_where_more_than_the_share_of_sbuf_is_loaded_in_between() -> None:
     assert kept(loads_of(0, 0), Policy()) == [0, 1]
 
 
+def test_loads_in_parts_count_as_much_as_whole_ones() -> None:
+    trace = TraceBuilder()
+    source, other = trace.tensor("hbm", ROW, 128, kind="input"), trace.tensor("hbm", 32 * ROW, 128, kind="input")
+    use(trace, source)
+    wide = trace.sbuf(32 * ROW)
+    for half in (0, 16 * ROW):
+        trace.dma(wide.at(c0=half, c1=half + 16 * ROW), other.at(c0=half, c1=half + 16 * ROW))
+    use(trace, source)
+    assert kept(trace) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("fault", ["other columns", "written tile", "written source", "internal", "placed", "register"])
 def test_loads_that_are_not_the_same_are_done(fault: str) -> None:
     trace = TraceBuilder()

@@ -320,6 +320,10 @@ def test_spills_and_named_bytes_are_told_by_dma() -> None:
     assert found.named == pytest.approx(0.75)
     assert found.spilled_bytes == 100
     assert "for want of SBUF" in str(found)
+    old = moved.with_columns(op=pl.lit("activation"), source=pl.lit("sbuf"), dest=pl.lit("sbuf"))
+    assert run([op(0, 0, 10, "Tensor")], 10, DmaPacketAggregated=old).dma().spilled_bytes == 400, (
+        "saved by an older nkilab"
+    )
     measured = Profile.build(
         {"Instruction": pl.DataFrame([op(0, 0, 10, "Tensor")]), "DmaPacketAggregated": moved}, Origin("ntff")
     )

@@ -119,6 +119,14 @@ def test_numbers_of_rows_and_opcodes_hold_together(folder) -> None:
     assert tables["HbmUsage"]["total_transfer_bytes"].max() <= tables["DmaPacketAggregated"]["transfer_bytes"].sum()
 
 
+def test_shares_of_throttle_and_opcodes_are_shares(folder) -> None:
+    throttle, opcodes = (pl.read_parquet(folder / f"{name}.parquet") for name in ("ThrottleSummary", "OpcodeSummary"))
+    for column in ("throttle_active_time_percent", "max_achievable_util_with_throttling_percent"):
+        assert throttle[column].is_between(0, 1).all()
+    assert throttle["max_achievable_util_with_throttling_percent"].min() >= 0.5, "the cold clock is half of it"
+    assert opcodes["active_time_percent"].is_between(0, 1).all()
+
+
 def test_lines_are_those_of_the_profile(profile, folder) -> None:
     before, after = profile.lines().rows, nkilab.load(folder).lines().rows
     assert before.height == after.height > 0

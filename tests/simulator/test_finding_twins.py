@@ -438,6 +438,18 @@ def a_loop_until_a_loaded_number_is_small(x, fault):
     return stored(tile)
 
 
+@twins("values-needed", values=False)
+def a_loop_whose_body_loads_what_it_goes_on_for(x, fault):
+    tile, count = nl.load(x), nl.full((1, 1), 3, nl.int32)
+
+    def body(condition):
+        nisa.tensor_scalar(tile, tile, nl.add, 1.0)
+        return nisa.scalar_load(count) < 9 if fault else condition - 1
+
+    nl.while_loop(nisa.register_alloc(1), body)  # here
+    return stored(tile)
+
+
 @twins("duplicate-rows")
 def a_row_that_is_added_twice(x, fault):
     rows, out = nl.ndarray((4, 1), nl.int32), nl.zeros(x.shape, x.dtype, nl.shared_hbm)
