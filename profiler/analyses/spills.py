@@ -27,16 +27,16 @@ class Spills:
 
 
 def spills(p: Profile) -> Spills:
-    """What the source's summary says, else the sum over its instructions."""
+    """What the source's summary says, else the sum over its instructions or, of an older simulated run, over its transfers."""
     rows = p.rows("Instruction").select("id", size=pl.sum_horizontal(_STATED, ignore_nulls=True), known=_KNOWN)
     issuing = rows.filter(pl.col("size") > 0)["id"]
+    stated = p.rows("Summary").filter(pl.col("metric").is_in(_STATED))["value"].drop_nulls()
+    if len(stated):
+        return Spills(float(stated.sum()), issuing)
     if p.origin.simulated and not rows["known"].any():
         moves = _added_moves(p)
         known = p.has("DmaPacketAggregated")
         return Spills(added(moves["transfer_bytes"]) if known else None, moves["instruction_id"].drop_nulls())
-    stated = p.rows("Summary").filter(pl.col("metric").is_in(_STATED))["value"].drop_nulls()
-    if len(stated):
-        return Spills(float(stated.sum()), issuing)
     return Spills(added(rows["size"]) if rows["known"].any() else None, issuing)
 
 
