@@ -56,7 +56,7 @@ def laid_out(given: Program, hw: Hardware, policy: Policy) -> tuple[Program, Pla
     program = issue_order(given, hw, policy)
     placement = place(program, hw)
     if alive(given).max(initial=0.0) > _room(hw, policy):
-        return _spilled(program, placement, hw, policy)
+        return _spilled_until_it_fits(program, placement, hw, policy)
     if not _overflows(program, placement):
         return program, placement
     for share in _SHARES if program is not given else ():
@@ -96,6 +96,18 @@ def _together(program: Program, visits: _Visits, lead: int) -> int:
 
 def _overflows(program: Program, placement: Placement) -> bool:
     return bool((placement.overflow & (program.tensors["space"] == SBUF)).any())
+
+
+def _spilled_until_it_fits(
+    program: Program, placement: Placement, hw: Hardware, policy: Policy
+) -> tuple[Program, Placement]:
+    """With visits told apart as the policy says; where tensors stay without a place, by fewer instructions."""
+    apart = policy.apart
+    found = _spilled(program, placement, hw, policy)
+    while apart > 1 and _overflows(*found):
+        apart //= 2
+        found = _spilled(program, placement, hw, policy.replace(apart=apart))
+    return found
 
 
 def _spilled(program: Program, placement: Placement, hw: Hardware, policy: Policy) -> tuple[Program, Placement]:

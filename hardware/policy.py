@@ -35,7 +35,8 @@ class Policy:
         window: most loads that a load is moved ahead of; keeps the pass near-linear.
         reserved: bytes of a partition of SBUF that the compiler keeps from tensors without an address (a guess: a
             measured matmul that fills trn1's SBUF to 16 KiB does not spill, one that fills all of trn2's does).
-        apart: accesses further apart than this many instructions are different visits of a spilled tensor (a guess).
+        apart: accesses further apart than this many instructions are different visits of a spilled tensor (a guess); half as
+            many, and so on, where tensors stay without a place.
         lead: how many instructions ahead the copy of a spilled tensor is loaded, and a tensor that finds no space may
             be written (a guess: about a DMA's latency while bf16 matmuls run; 8 to 14 bring the bytes of both measured
             matmuls that spill within 5 %).

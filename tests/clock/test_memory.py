@@ -143,11 +143,11 @@ def test_pieces_move_the_same_bytes(timed, hw) -> None:
     assert cut.instructions["trace_row"].tolist().count(0) == 2
 
 
-def working_set(tiles: int, sweeps: int, written: bool = False) -> TraceBuilder:
-    """`tiles` tiles of 4 KiB, loaded once and read in order, sweep after sweep."""
+def working_set(tiles: int, sweeps: int, written: bool = False, width: int = 1024) -> TraceBuilder:
+    """`tiles` tiles of 4 KiB, or of another width, loaded once and read in order, sweep after sweep."""
     trace = TraceBuilder()
-    source = trace.tensor("hbm", 1024, 128, kind="input")
-    held = [trace.sbuf(1024) for _ in range(tiles)]
+    source = trace.tensor("hbm", width, 128, kind="input")
+    held = [trace.sbuf(width) for _ in range(tiles)]
     for tile in held:
         if written:
             trace.copy(tile, trace.sbuf(4))
@@ -155,7 +155,7 @@ def working_set(tiles: int, sweeps: int, written: bool = False) -> TraceBuilder:
             trace.dma(tile, source)
     for _ in range(sweeps):
         for tile in held:
-            trace.copy(trace.sbuf(1), tile.at(c1=1024))
+            trace.copy(trace.sbuf(1), tile.at(c1=width))
     return trace
 
 
@@ -171,6 +171,14 @@ def test_what_does_not_fit_is_loaded_again_for_each_visit(timed, hw) -> None:
     gone = extra / (2 * 128 * 4096)
     assert gone == int(gone)
     assert 80 * 4096 - gone * 4096 <= hw.sbuf.partition_bytes
+    assert (timing.placements["address"] >= 0).all()
+
+
+@pytest.mark.parametrize(("tiles", "spills"), [(8, True), (4, False)])
+def test_few_large_tiles_spill_however_short_the_way_between_their_uses(timed, tiles: int, spills: bool) -> None:
+    """Tiles of 32 KiB, filled one after the other and then read: fewer instructions apart than the policy tells visits."""
+    timing = timed(working_set(tiles, 2, width=8192))
+    assert (timing.dma["spill"] > 0).any() == spills
     assert (timing.placements["address"] >= 0).all()
 
 
