@@ -254,34 +254,13 @@ def test_a_trace_of_nothing_gives_empty_tables(joined: Joinable) -> None:
     assert memory.allocations(nothing).is_empty()
 
 
-KERNEL = '''
-import nki
-import nki.isa as nisa
-import nki.language as nl
-
-
-@nki.jit
-def kept_too_long(x):
-    """Changes every tile, then stores them all: more than SBUF holds."""
-    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-    tiles = []
-    for n in range(0, x.shape[0], 128):
-        tile = nl.ndarray((128, x.shape[1]), dtype=x.dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=x[n : n + 128, :])
-        nisa.tensor_scalar(dst=tile, data=tile, op0=nl.multiply, operand0=2.0)
-        tiles.append(tile)
-    for n, tile in enumerate(tiles):
-        nisa.dma_copy(dst=out[n * 128 : n * 128 + 128, :], src=tile)
-    return out
-'''
+KERNELS = Path(__file__).parents[1] / "profiler" / "written_kernels.py"
 
 
 @pytest.mark.parametrize(("rows", "spills"), [(32, True), (2, False)])
-def test_spilled_bytes_stand_on_the_instructions_that_move_them(tmp_path, rows: int, spills: bool) -> None:
-    path = tmp_path / "kept_kernel.py"
-    path.write_text(KERNEL)
+def test_spilled_bytes_stand_on_the_instructions_that_move_them(rows: int, spills: bool) -> None:
     x = np.zeros((rows * 128, 8192), np.float32)
-    run = nkilab.simulate(f"{path}:kept_too_long", x, sim=nkilab.Sim(target="trn2", values=False, on_finding="collect"))
+    run = nkilab.simulate(f"{KERNELS}:spilling", x, sim=nkilab.Sim(target="trn2", values=False, on_finding="collect"))
     saved, loaded = (run.profile.table("Instruction")[f"spill_{what}_bytes"].sum() for what in ("save", "reload"))
     moved = run.profile.table("DmaPacketAggregated")
     assert moved["transfer_bytes"].sum() == 2 * x.nbytes + saved + loaded

@@ -16,41 +16,7 @@ from nkilab.hardware import load
 from nkilab.kernels import allgather_matmul_cases, flash_attention_cases, matmul_cases
 from nkilab.profiler import Profile
 
-KERNELS = '''
-import nki
-import nki.isa as nisa
-import nki.language as nl
-
-
-@nki.jit
-def spilling(x):
-    """Changes every tile, then stores them all: more than SBUF holds."""
-    out = nl.ndarray(x.shape, dtype=x.dtype, buffer=nl.shared_hbm)
-    tiles = []
-    for n in range(0, x.shape[0], 128):
-        tile = nl.ndarray((128, x.shape[1]), dtype=x.dtype, buffer=nl.sbuf)
-        nisa.dma_copy(dst=tile, src=x[n : n + 128, :])
-        nisa.tensor_scalar(dst=tile, data=tile, op0=nl.multiply, operand0=2.0)
-        tiles.append(tile)
-    for n, tile in enumerate(tiles):
-        nisa.dma_copy(dst=out[n * 128 : n * 128 + 128, :], src=tile)
-    return out
-
-
-@nki.jit
-def two_cores(x):
-    """The first core works before a barrier, the second waits for it."""
-    shared = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
-    core = nl.program_id(0)
-    mine = nl.ds(core * 64, 64)
-    tile = nl.load(x[mine])
-    for _ in range(10 * (1 - core)):
-        nisa.tensor_scalar(tile, tile, nl.add, 1.0)
-    nisa.dma_copy(shared[mine], tile)
-    nisa.core_barrier(shared, (0, 1))
-    nisa.dma_copy(tile, shared[nl.ds((1 - core) * 64, 64)])
-    return shared
-'''
+KERNELS = Path(__file__).with_name("written_kernels.py")
 RUNS = ("matmul", "attention", "spilling", "two_cores", "ranks")
 _REFERENCES = (
     ("DmaPacket", "packet_aggregation_id", "DmaPacketAggregated", "id"),
@@ -72,7 +38,7 @@ _WIDTHS = {"(int32)": pl.Int32, "(float)": pl.Float32}
 
 
 @pytest.fixture(scope="module", params=RUNS)
-def profile(request, tmp_path_factory) -> Profile:
+def profile(request) -> Profile:
     """The profile of a run; of several ranks that of the second."""
     if request.param == "ranks":
         sim = nkilab.Sim(values=False, ranks=4)
@@ -80,9 +46,7 @@ def profile(request, tmp_path_factory) -> Profile:
     cases = {"matmul": matmul_cases.CASES[0], "attention": flash_attention_cases.CASES[0]}
     if request.param in cases:
         return nkilab.simulate(cases[request.param], sim=nkilab.Sim(values=False)).profile
-    path = tmp_path_factory.mktemp("kernels") / f"{request.param}_kernel.py"
-    path.write_text(KERNELS)
-    kernel = kernel_named(f"{path}:{request.param}")
+    kernel = kernel_named(f"{KERNELS}:{request.param}")
     rows, columns = (32 * 128, 8192) if request.param == "spilling" else (128, 512)
     sim = nkilab.Sim(target="trn2", values=False, on_finding="collect")
     x = np.zeros((rows, columns), np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,46 +14,14 @@ from nkilab.errors import UsageError
 from nkilab.kernels import matmul_cases
 from nkilab.profiler.explorer_schema import TABLES
 
-KERNELS = '''
-import nki
-import nki.collectives as ncc
-import nki.isa as nisa
-import nki.language as nl
-
-
-@nki.jit
-def two_cores(x):
-    """Each core writes half of the result, waits for the other, and reads its half."""
-    shared = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
-    core = nl.program_id(0)
-    mine = nl.ds(core * 64, 64)
-    tile = nl.load(x[mine])
-    for _ in range(10 * (1 - core)):
-        nisa.tensor_scalar(tile, tile, nl.add, 1.0)
-    nisa.dma_copy(shared[mine], tile)
-    nisa.core_barrier(shared, (0, 1))
-    nisa.dma_copy(tile, shared[nl.ds((1 - core) * 64, 64)])
-    return shared
-
-
-@nki.jit
-def two_ranks(x):
-    """The sum of x over the ranks."""
-    tile, own = nl.load(x), nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
-    nisa.dma_copy(own, tile)
-    out = nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
-    ncc.all_reduce([own], [out], ncc.ReplicaGroup([[0, 1]]), nl.add)
-    return out
-'''
+KERNELS = Path(__file__).with_name("written_kernels.py")
 
 
 @pytest.fixture(scope="module", params=["matmul", "two_cores", "two_ranks"])
-def profile(request, tmp_path_factory):
+def profile(request):
     if request.param == "matmul":
         return nkilab.simulate(matmul_cases.CASES[0]).profile
-    path = tmp_path_factory.mktemp("kernels") / f"{request.param}_kernel.py"
-    path.write_text(KERNELS)
-    kernel = kernel_named(f"{path}:{request.param}")
+    kernel = kernel_named(f"{KERNELS}:{request.param}")
     ranks = 2 if request.param == "two_ranks" else 1
     x = np.ones((128, 512), np.float32)
     return nkilab.simulate(kernel if ranks == 2 else kernel[2], x, sim=nkilab.Sim(target="trn2", ranks=ranks)).profile
