@@ -104,7 +104,7 @@ def search(
     grid = full(space)
     if budget < 1 or not all(space.values()):
         raise UsageError("a search needs values and a budget", values=f"budget {budget}, {len(grid)} configurations")
-    state = _State(grid, coordinates(space), tuple(floors) or (Floor(0.0),) * len(grid))
+    state = _State(space, grid, tuple(floors) or (Floor(0.0),) * len(grid))
     state.trials |= {_position(grid, trial.configuration): trial for trial in known}
     waiting = [] if known else state.first(min(budget, max(2 * len(space) + 1, batch)), start)
     stopped = "budget"
@@ -135,8 +135,8 @@ def search(
 class _State:
     """A search under way: the grid with its coordinates and lower bounds, and the trials by place in the grid."""
 
-    def __init__(self, grid: Sequence[Configuration], points: Vector, floors: Sequence[Floor]) -> None:
-        self.grid, self.points, self.floors = grid, points, floors
+    def __init__(self, space: Space, grid: Sequence[Configuration], floors: Sequence[Floor]) -> None:
+        self.space, self.grid, self.points, self.floors = space, grid, coordinates(space), floors
         self.trials: dict[int, Trial] = {}
         self._alike = [floor.trace or n for n, floor in enumerate(floors)]
         self._bounds = np.array([math.inf if floor.us is None else floor.us for floor in floors])
@@ -186,19 +186,19 @@ class _State:
     def next(self, left: Sequence[int], count: int) -> list[int]:
         """The open places of highest expected gain; each is then believed to come out at its mean.
 
-        Every second one is the most promising of those one step beside the best so far: expected gain leaves a bad edge early.
+        Two of three are the most promising of those beside the best so far: expected gain leaves a bad edge early.
         """
         known = list(self.trials)
         if not known:
             return list(left[:count])
         logs = _log_times([self.trials[n].us for n in known])
-        near = _neighbours(self.points, self.grid, known[int(logs.argmin())])
+        near = _neighbours(self.space, self.grid, known[int(logs.argmin())])
         chosen: list[int] = []
         while len(chosen) < min(count, len(left)):
             mean, deviation = _predict(self.points, known, logs - self._base[known])
             mean = mean + self._base
             candidates = [n for n in left if n not in chosen]
-            beside = [n for n in near if n in candidates] if len(known) % 2 else []
+            beside = [n for n in near if n in candidates] if len(known) % 3 else []
             gain = _expected_gain(mean[candidates], deviation[candidates], float(logs.min()))
             found = min(beside, key=lambda n: float(mean[n])) if beside else candidates[int(gain.argmax())]
             chosen.append(found)
@@ -211,8 +211,7 @@ def coordinates(space: Space) -> Vector:
     """One row of coordinates in [0, 1] for each configuration of the full grid."""
     columns = []
     for values in space.values():
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        ranks = np.argsort(np.argsort(np.asarray(values))) if numbers else None
+        ranks = np.argsort(np.argsort(np.asarray(values))) if _numbers(values) else None
         columns.append(
             [(float(rank) / max(len(values) - 1, 1),) for rank in ranks]
             if ranks is not None
@@ -229,16 +228,29 @@ def _position(grid: Sequence[Configuration], wanted: Configuration | None) -> in
     return next(found, len(grid) // 2)
 
 
-def _neighbours(points: Vector, grid: Sequence[Configuration], position: int) -> list[int]:
-    """Configurations one step away: another value of one parameter, the next one up or down where it is a number."""
+def _neighbours(space: Space, grid: Sequence[Configuration], position: int) -> list[int]:
+    """Configurations one step away in one parameter or in two: the next number up or down, or any other value."""
     here = grid[position]
-    sides: dict[tuple[str, bool], list[tuple[float, int]]] = {}
-    for n, entry in enumerate(grid):
-        other = [name for name in here if entry[name] != here[name]]
-        if len(other) == 1:
-            step = points[n] - points[position]
-            sides.setdefault((other[0], bool(step.sum() > 0)), []).append((float(np.linalg.norm(step)), n))
-    return [n for side in sides.values() for length, n in side if length <= min(side)[0] * (1 + 1e-9)]
+    steps = {name: _steps(values, here[name]) for name, values in space.items()}
+    changed = [[name for name in space if entry[name] != here[name]] for entry in grid]
+    return [
+        n
+        for n, names in enumerate(changed)
+        if 1 <= len(names) <= 2 and all(grid[n][name] in steps[name] for name in names)
+    ]
+
+
+def _steps(values: Sequence[Any], here: Any) -> Sequence[Any]:
+    """Values of a parameter that are one step from one of them."""
+    if not _numbers(values):
+        return values
+    ordered = sorted(values)
+    place = ordered.index(here)
+    return ordered[max(place - 1, 0) : place + 2]
+
+
+def _numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _log_times(times: Sequence[float | None]) -> Vector:

@@ -2,7 +2,7 @@
 
 Costs: the uncertainty of each class, weighted by its share of the time. Structure: the error that launches show whose
 single instructions are right, and the spread of the body over choices that measurements do not decide: the order of
-loads and of independent instructions, the engine of copies, and where the throttle's grid lies when the launch begins.
+loads and of independent instructions, which loads are left out, the engine of copies, and where the throttle's grid lies when the launch begins.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def alternatives(hw: Hardware, policy: Policy, instructions: int) -> list[tuple[
         found.append((hw, dataclasses.replace(policy, engine="first")))
     if policy.order == "program":
         found.append((hw, dataclasses.replace(policy, order="ready")))
+    if policy.repeats:
+        found.append((hw, dataclasses.replace(policy, repeats=0.0)))
     if hw.throttle.enabled:
         moved = (hw.throttle.phase_ns + hw.throttle.window_ns / 2) % hw.throttle.window_ns
         found.append((hw.replace(**{"throttle.phase_ns": moved}), policy))

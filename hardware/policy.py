@@ -41,8 +41,8 @@ class Policy:
             be written (a guess: about a DMA's latency while bf16 matmuls run; 8 to 14 bring the bytes of both measured
             matmuls that spill within 5 %).
         repeats: share of SBUF that loads may fill between two loads of the same data, for the compiler to do the second
-            no more and use the first one's tile again, once. 0, the default: it loads what the source asks for. One measured
-            matmul shows it at 0.18, others do not at 0.42 and above: 0.25 gives each of these its bytes.
+            no more and use the first one's tile again, once. 0: it loads what the source asks for. One measured matmul
+            shows it at 0.18, others do not at 0.42 and above: 0.25 gives each of these its bytes.
 
     Raises:
         UsageError: a value that is not one of these, of another type, or below zero.
@@ -56,7 +56,7 @@ class Policy:
     reserved: int = 16384
     apart: int = 32
     lead: int = 12
-    repeats: float = 0.0
+    repeats: float = 0.25
 
     def __post_init__(self) -> None:
         """Check every field."""

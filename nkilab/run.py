@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 MANIFEST = "run.json"
+LOADS_LEFT_OUT = "loads_left_out"
+"""Key of the Metadata table."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,11 @@ class Run:
         rest = self.total_us - self.body_us
         low, high = self.body_range_us
         return low + rest, high + rest
+
+    @property
+    def loads_left_out(self) -> int:
+        """Loads that the kernel asks for and the clock leaves out, because their data is still in SBUF (`Policy.repeats`)."""
+        return int(self.profile.facts.get(LOADS_LEFT_OUT, 0))
 
     def save(self, folder: str | PathLike[str], *, force: bool = False) -> Path:
         """Write the run into a new folder, whole or not at all; `nkilab.load` reads it without the kernel's file.

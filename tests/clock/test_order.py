@@ -123,7 +123,7 @@ def test_a_load_moved_ahead_takes_no_turn_from_gpsimd() -> None:
     trace.dma(twice, source)
     for tile in (once, twice, twice):
         trace.copy(trace.sbuf(4), tile)
-    timing = time(*trace.build(), load("trn2"))
+    timing = time(*trace.build(), load("trn2"), Policy(repeats=0.0))
     start = dict(zip(timing.instructions["trace_row"].tolist(), timing.instructions["start"].tolist(), strict=True))
     assert moved(trace)[0] == 2
     assert start[row] < 200.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,15 @@ def test_the_compiler_s_choices_are_said_with_the_time(repository: Path, capsys:
     assert "the compiler is taken to choose: queue sync, order ready" in " ".join(capsys.readouterr().out.split())
     assert main([*words, "--no-values", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["data"]["policy"] == {"queue": "sync", "order": "ready"}
+
+
+def test_loads_that_the_clock_leaves_out_are_counted(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sim", f"{repository}/kernels/matmul.py:matmul_tiled", "--no-values", "--axis", "m=256"]
+    assert main(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    found = re.search(r"their data being in SBUF: (\d+) \(--policy repeats=0 does them all\)", said)
+    assert found is not None
+    assert main([*words, "--json", "--force"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["loads_left_out"] == int(found[1]) > 0
+    assert main([*words, "--force", "--policy", "repeats=0"]) == 0
+    assert "being in SBUF" not in " ".join(capsys.readouterr().out.split())

@@ -16,10 +16,12 @@ from nkilab.command import main
 def saved(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> tuple[str, str]:
     """A slow and a fast run of the same product, saved."""
     folder = tmp_path_factory.mktemp("runs")
-    zeros = np.zeros((512, 512), np.float32)
+    zeros, every_load = np.zeros((512, 512), np.float32), nkilab.Policy(repeats=0.0)
     for name in ("tiled", "fully_blocked"):
         kernel = f"{repository}/kernels/matmul.py:matmul_{name}"
-        nkilab.simulate(kernel, zeros, zeros.copy(), sim=nkilab.Sim(values=False)).save(folder / name)
+        nkilab.simulate(kernel, zeros, zeros.copy(), sim=nkilab.Sim(values=False, policy=every_load)).save(
+            folder / name
+        )
     return str(folder / "tiled"), str(folder / "fully_blocked")
 
 

@@ -256,5 +256,19 @@ def test_the_compiler_s_choices_are_given_timed_and_kept(file: Path, tmp_path: P
     assert isinstance(opened, Run)
     assert opened.sim.policy == given.policy
     assert opened.profile.facts["policy.queue"] == "sync"
+    assert (usual.loads_left_out, opened.loads_left_out) == (0, 0)
     with pytest.raises(UsageError, match="Policy"):
         nkilab.Sim(policy="sync")  # type: ignore[arg-type]
+
+
+def test_a_run_saved_when_every_load_was_done_says_so(file: Path, tmp_path: Path) -> None:
+    """Its manifest has only the choices that differed from the defaults of its time."""
+    folder = nkilab.simulate(f"{file}:scale", X, sim=nkilab.Sim(target="trn2")).save(tmp_path / "saved")
+    manifest = json.loads((folder / "run.json").read_text())
+    assert manifest["policy"]["repeats"] == nkilab.Policy().repeats
+    for old in ({"queue": "sync"}, None):
+        changed = {**manifest, "policy": old} if old else {k: v for k, v in manifest.items() if k != "policy"}
+        (folder / "run.json").write_text(json.dumps(changed))
+        opened = nkilab.load(folder)
+        assert isinstance(opened, Run)
+        assert opened.sim.policy == nkilab.Policy(repeats=0.0, **(old or {}))
