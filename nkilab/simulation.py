@@ -13,7 +13,6 @@ from nkilab import clock
 from nkilab.case import Case, Comparison, compare_ranks
 from nkilab.discover import case_named, kernel_named
 from nkilab.errors import UsageError
-from nkilab.hardware import Hardware
 from nkilab.join import Joinable, of_rank, tables
 from nkilab.profiler import Origin, Profile
 from nkilab.run import LOADS_LEFT_OUT, Run

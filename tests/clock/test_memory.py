@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkilab.clock import Policy, time
 from nkilab.clock.pieces import in_pieces
 from nkilab.clock.placement import lives, place
 from nkilab.clock.program import PSUM, SBUF, programs
