@@ -9,6 +9,7 @@ import polars as pl
 
 from nkilab.errors import UsageError
 
+from ..conform import collect
 from ..profile import Profile
 from .source import is_folder, shown
 
@@ -32,10 +33,11 @@ def with_sources(profile: Profile, root: Path | None) -> Profile:
         raise UsageError(
             f"source_root={shown(root)}: no such folder", fix="name the folder that holds the kernel's sources"
         )
-    if root is None or not profile.has("Instruction", "file"):
+    if root is None or "Instruction" not in profile.names:
         return profile
     carried = profile.rows("Source").select(*_SCHEMA)
-    files = profile.table("Instruction")["file"].drop_nulls().unique().sort()
+    named = profile.scan("Instruction").select(pl.col("file").drop_nulls().unique().sort())
+    files = collect("Instruction", named, profile.origin.path)["file"]  # only this column of a table not yet made
     found = []
     for file in files.filter(~files.is_in(carried["file"].to_list())).head(MAX_FILES).to_list():
         text = _text(root, file)

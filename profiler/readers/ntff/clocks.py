@@ -12,7 +12,7 @@ PS_PER_NS = 1000
 Ints = NDArray[np.int64]
 
 
-def to_ps(ticks: NDArray[np.uint64], owner: NDArray[np.int64], clocks: tuple[Clock, ...]) -> Ints:
+def to_ps(ticks: NDArray[np.uint64], owner: NDArray[np.integer], clocks: tuple[Clock, ...]) -> Ints:
     """Readings of per-unit clocks as picoseconds on a common scale.
 
     From version 5 on all clocks tick in picoseconds from one origin, and this returns the readings. Version 4 has one
@@ -41,7 +41,7 @@ def origin(capture: Capture, notify_end: int | None) -> int:
     vendor's counts, total times and byte sums on every version-5 file tried, not a field; 0 where there is none.
     """
     if capture.start_ps is not None:
-        return capture.start_ps
+        return capture.start_ps - (capture.start_ps >> 63 << 64)  # signed, as the times of the records
     return notify_end if notify_end is not None else 0
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from ..neff.program import Neff
 from .metadata import Capture
+from .program_table import ProgramTable
 
 _SCHEMA = {
     "in_id": pl.Int64, "out_id": pl.Int64, "in_table": pl.String, "out_table": pl.String, "dependency_type": pl.String,
@@ -14,7 +16,7 @@ _SCHEMA = {
 MAX_PER_INSTRUCTION = 64
 
 
-def flows(rows: pl.DataFrame, neff: Neff | None, what: Capture) -> pl.DataFrame:
+def flows(rows: pl.DataFrame, table: ProgramTable, neff: Neff | None, what: Capture) -> pl.DataFrame:
     """Flow: each instruction after the ones it depends on; gap_time is its start minus the other's end.
 
     Only between instructions that ran once: a loop's iterations cannot be told apart by BIR id. Empty where there would
@@ -22,9 +24,7 @@ def flows(rows: pl.DataFrame, neff: Neff | None, what: Capture) -> pl.DataFrame:
     """
     if neff is None or rows.is_empty():
         return pl.DataFrame(schema=_SCHEMA)
-    once = pl.len().over("pcore_idx", "engine", "pc") == 1
-    ran = rows.select("id", "raw_bir_id", "pcore_idx", "engine", "pc", "start_ts", "end_ts")  # a filter copies
-    ran = ran.filter(pl.col("raw_bir_id").is_not_null() & once).drop("engine", "pc")
+    ran = _once(rows, table)
     names = {graph.name: graph.core for graph in what.graphs}
     parts = [
         debug.dependences.with_columns(pcore_idx=pl.lit(names[core], pl.Int64))
@@ -35,6 +35,15 @@ def flows(rows: pl.DataFrame, neff: Neff | None, what: Capture) -> pl.DataFrame:
         return pl.DataFrame(schema=_SCHEMA)
     wanted = pl.concat(parts).unique(["pcore_idx", "raw_bir_id", "on"], keep="first", maintain_order=True)
     return _joined(ran, wanted)
+
+
+def _once(rows: pl.DataFrame, table: ProgramTable) -> pl.DataFrame:
+    """The instructions that ran once and have a BIR id."""
+    row = rows["row"].to_numpy()
+    fits = (np.bincount(row, minlength=table.rows.height) == 1) & table.rows["raw_bir_id"].is_not_null().to_numpy()
+    ids = np.flatnonzero(fits[row])
+    times = rows.select("start_ts", "end_ts")[ids]
+    return times.with_columns(id=pl.Series(ids)).hstack(table.rows.select("raw_bir_id", "pcore_idx")[row[ids]])
 
 
 def _joined(ran: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from .header import HEADER_BYTES, Layout
 
 MAX_GRAPHS = 64
 MAX_SECTIONS = 1 << 10
+MAX_CORE = 1 << 16
 INSTRUCTION_BYTES = 64
 _SIGNED = 1 << 63
 
@@ -187,6 +188,8 @@ def _release(message: Message) -> str:
 def _graph(message: Message, core: int, where: Layout, shared: tuple[Message, ...] | None) -> Graph:
     """One physical core; from version 6 on sections are shared, each marked with its core's index."""
     nc = message.number(3)
+    if nc > MAX_CORE:
+        raise message.source.fail(f"{message.field}.3", where.raw, f"core {nc} of a device, at most {MAX_CORE}")
     marked = message.messages(6, MAX_SECTIONS) if shared is None else shared
     sections = [_section(section, nc, where) for section in marked if shared is None or section.number(7) == nc]
     clocks = message.message(10)

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import polars as pl
 
 from ..neff.program import Neff
 from .metadata import Capture
 from .program_table import ProgramTable
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """What could not be shown: records without a partner, table packets left out."""
-
-    unpaired_instructions: int = 0
-    unpaired_packets: int = 0
-    table_packets: int = 0
+from .rows import CoreRows
 
 
 def notes(
-    what: Capture, neff: Neff | None, table: ProgramTable, losses: Losses, rows: pl.DataFrame, calls: str
+    what: Capture, neff: Neff | None, table: ProgramTable, cores: Sequence[CoreRows], ran: pl.DataFrame, calls: str
 ) -> tuple[str, ...]:
-    """The notes of one NTFF; `rows` are its instructions, `calls` what was said about call stacks."""
-    found = (*_program(what, neff, table), *_records(what, losses), calls, _encodings(rows))
+    """The notes of one NTFF; `ran` are its instructions, `calls` what was said about call stacks."""
+    found = (*_program(what, neff, table), *_records(what, cores), calls, _encodings(ran, table))
     return tuple(note for note in found if note)
 
 
-def _encodings(rows: pl.DataFrame) -> str:
+def _encodings(ran: pl.DataFrame, table: ProgramTable) -> str:
     """What is said about instructions whose encoding is not understood."""
-    unknown = rows["operands"].null_count() if rows.height else 0
+    unknown = table.rows["operands"].is_null().gather(ran["row"]).sum() if ran.height else 0
     if not unknown:
         return ""
     return (
-        f"{unknown} of {rows.height} instructions have operands that are not understood, and their bytes and FLOPs may "
+        f"{unknown} of {ran.height} instructions have operands that are not understood, and their bytes and FLOPs may "
         "be null: an encoding counts only where it was compared with the vendor's tool"
     )
 
@@ -59,17 +51,18 @@ def _program(what: Capture, neff: Neff | None, table: ProgramTable) -> list[str]
     return found
 
 
-def _records(what: Capture, losses: Losses) -> list[str]:
+def _records(what: Capture, cores: Sequence[CoreRows]) -> list[str]:
     """What is said about the records."""
     found = []
-    if losses.unpaired_instructions or losses.unpaired_packets:
+    instructions, packets = sum(c.unpaired_instructions for c in cores), sum(c.unpaired_packets for c in cores)
+    if instructions or packets:
         found.append(
-            f"{losses.unpaired_instructions} instruction and {losses.unpaired_packets} DMA records have no partner "
+            f"{instructions} instruction and {packets} DMA records have no partner "
             "(cut off at the ends of the trace, or dropped) and are left out"
         )
-    if losses.table_packets:
+    if table_packets := sum(core.table_packets for core in cores):
         found.append(
-            f"{losses.table_packets} DMA packets of the runtime's instruction and table rings are left out: these rings "
+            f"{table_packets} DMA packets of the runtime's instruction and table rings are left out: these rings "
             "were busy when the execution began (the vendor's tool leaves them out too)"
         )
     if what.version < 6:

@@ -33,17 +33,21 @@ class ProgramTable:
     Attributes:
         rows: one row per instruction, the columns of Instruction that do not change from one execution to the next.
         first: row of pc 0 by [core, engine].
+        engine: index of each row's engine.
+        waits: which rows only wait for others, and so do not count as busy.
         mismatches: instructions whose opcode differs from the NEFF's program and that the runtime does not rewrite.
     """
 
     rows: pl.DataFrame
     first: NDArray[np.int64]
+    engine: NDArray[np.uint8]
+    waits: NDArray[np.bool_]
     mismatches: int
 
 
 def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: Stacks) -> ProgramTable:
     """Decode every engine's program of every core."""
-    parts, height, mismatches = [], 0, 0
+    parts, engines, height, mismatches = [], [np.zeros(0, np.uint8)], 0, 0
     first = np.zeros((len(capture.graphs), len(opcodes.ENGINES)), np.int64)
     for graph in capture.graphs:
         images = [image(source, graph, engine) for engine in range(len(opcodes.ENGINES))]
@@ -51,7 +55,9 @@ def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: S
         names: Mapping[int, str] = neff.semaphores.get(graph.name, {}) if neff else {}
         own = min((index for index, name in names.items() if name == "GpSimd"), default=0)
         parts.append(pl.concat([rows for rows, _ in found]).hstack(decode(np.concatenate(images), names, own)))
-        first[graph.core] = height + np.cumsum([0, *(len(raw) for raw in images[:-1])])
+        sizes = [len(raw) for raw in images]
+        first[graph.core] = height + np.cumsum([0, *sizes[:-1]])
+        engines.append(np.repeat(np.arange(len(sizes), dtype=np.uint8), sizes))
         mismatches += sum(wrong for _, wrong in found)
         height += parts[-1].height
     rows = pl.concat(parts) if parts else pl.DataFrame()
@@ -59,7 +65,8 @@ def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: S
         rows = stacks.locate(
             rows.with_columns(tensor_instruction_type=pl.coalesce("tensor_instruction_type", _REGULAR))
         ).with_columns(nki_source_location=_LOCATION)
-    return ProgramTable(rows, first, mismatches)
+    waits = (rows["opcode"] == "EVENT_SEMAPHORE").to_numpy() if height else np.zeros(0, bool)
+    return ProgramTable(rows, first, np.concatenate(engines), waits, mismatches)
 
 
 def _engine(raw: NDArray[np.uint8], graph: Graph, engine: int, neff: Neff | None) -> tuple[pl.DataFrame, int]:
@@ -68,12 +75,17 @@ def _engine(raw: NDArray[np.uint8], graph: Graph, engine: int, neff: Neff | None
     original = _originals(neff.image(graph.name, engine) if neff else b"", compiled)
     wrong = (original >= 0) & (original != code) & ~np.isin(original, _LOWERED)
     columns = {
+        "pc": pl.Series(np.arange(len(code))),
         "opcode": opcodes.names(code),
         "compiler_pc": pl.Series(compiled).replace(-1, None),
         "compiler_opcode": pl.Series(original).replace_strict(_PSEUDO, default=None, return_dtype=pl.String),
         "raw_bir_id": pl.Series(_bir_ids(neff, graph.name, engine, compiled)).replace(-1, None),
     }
-    return _with_names(pl.DataFrame(columns), neff, graph.name, engine), int(wrong.sum())
+    name = opcodes.ENGINES[engine]
+    track = pl.when(pl.col("opcode") == "MATMUL").then(pl.lit("TensorMatrix")).otherwise(pl.lit(name))
+    where = {"engine": pl.lit(name), "timeline_track": track, "pcore_idx": pl.lit(graph.core, pl.Int64)}
+    rows = pl.DataFrame(columns).with_columns(**where)
+    return _with_names(rows, neff, graph.name, engine), int(wrong.sum())
 
 
 # Opcodes of the compiler that the runtime rewrites into others: seen in every NEFF with its NTFF.
@@ -110,6 +122,10 @@ def _with_names(rows: pl.DataFrame, neff: Neff | None, core: str, engine: int) -
 
 
 COLUMNS = (
+    "engine",
+    "timeline_track",
+    "pcore_idx",
+    "pc",
     "opcode",
     "compiler_pc",
     "compiler_opcode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -12,17 +13,17 @@ from ...profile import Origin, Profile
 from ..neff import program, stacks
 from ..neff.find import find_neff
 from ..neff.program import Neff
-from ..source import bytes_of, released, shown
+from ..source import bytes_of, shown
 from ..wire import Source
-from . import events, frames
+from . import events, frames, tables
 from .clocks import origin, total
 from .flows import flows
-from .frames import Window
 from .header import layout
-from .metadata import Capture, Graph, capture
+from .metadata import Capture, capture
 from .names import parse
-from .notes import Losses, notes
+from .notes import notes
 from .program_table import ProgramTable, program_table
+from .rows import CoreRows, Window, core_rows
 
 # Clock of the engines other than the tensor engine, by machine: hardware guide of each generation.
 _CLOCK_GHZ = {"trn1": 1.4, "inf2": 1.4, "trn2": 1.2, "trn3": 1.2}
@@ -60,13 +61,18 @@ def _wrong_neff(path: Path, what: Capture, neff: Neff) -> UsageError:
 
 
 def _profile(path: Path, source: Source, what: Capture, neff: Neff | None) -> Profile:
-    """All tables of one NTFF."""
+    """All tables of one NTFF. What can be wrong with it is found here, also for the tables that are made when asked for."""
     calls, call_note = stacks.stacks(neff.members) if neff else (stacks.EMPTY, "")
     table = program_table(source, what, neff, calls)
-    tables, window, losses = _run_tables(source, what, neff, table)
-    tables |= {
-        "Flow": flows(tables["Instruction"], neff, what),
-        "ActiveTime": frames.active(tables["Instruction"]),
+    window = Window(origin(what, _notify_end(source, what)), total(what))
+    clock = _CLOCK_GHZ.get(_machine(what, neff))
+    cores = [core_rows(source, graph, window, table) for graph in what.graphs]
+    rows = {name: pl.concat([core.tables[name] for core in cores]) for name in (cores[0].tables if cores else ())}
+    ran = rows.get("Instruction", pl.DataFrame())
+    found = {
+        **_from_records(rows, what, neff, table, clock),
+        **_from_cores(cores, what, clock),
+        "Flow": flows(ran, table, neff, what),
         "KernelStackFrames": calls.frames,
         "KernelIterationVariables": calls.iterations,
         "ExecutionInfo": _execution(what, window),
@@ -74,61 +80,41 @@ def _profile(path: Path, source: Source, what: Capture, neff: Neff | None) -> Pr
         "Summary": _summary(window),
     }
     if neff:
-        tables |= {"NeffHeader": _facts(neff.header.facts()), "TensorInfo": neff.tensors}
-    said = notes(what, neff, table, losses, tables["Instruction"], call_note)
-    kept = {name: frame for name, frame in tables.items() if frame.height}
+        found |= {"NeffHeader": _facts(neff.header.facts()), "TensorInfo": neff.tensors}
+    said = notes(what, neff, table, cores, ran, call_note)
+    kept = {name: frame for name, frame in found.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     return Profile.build(kept, Origin("ntff", str(path), what.runtime), said)
 
 
-def _run_tables(
-    source: Source, what: Capture, neff: Neff | None, table: ProgramTable
-) -> tuple[dict[str, pl.DataFrame], Window, Losses]:
-    """The tables that come from records, over all cores."""
-    window = Window(origin(what, _notify_end(source, what)), total(what))
-    clock = _CLOCK_GHZ.get(_machine(what, neff))
-    packets = [_packets(source, graph, window) for graph in what.graphs]
-    ran = [_instructions(source, graph, window, table, clock) for graph in what.graphs]
+def _from_records(
+    rows: Mapping[str, pl.DataFrame], what: Capture, neff: Neff | None, table: ProgramTable, clock: float | None
+) -> dict[str, pl.LazyFrame]:
+    """The tables with a row for each record or pair of records, where there are any."""
+    make = {
+        "Instruction": lambda found: tables.instruction(found, table, clock),
+        "DmaPacket": lambda found: tables.packet(found, what.graphs),
+        "SemaphoreUpdate": lambda found: tables.semaphore(found, what.graphs, neff),
+        "Throttle": tables.throttle,
+        "ActiveTime": tables.active,
+    }
+    return {name: make[name](found) for name, found in rows.items() if found.height}
+
+
+def _from_cores(cores: list[CoreRows], what: Capture, clock: float | None) -> dict[str, pl.DataFrame]:
+    """The tables with a few rows for each core."""
     parts = {
-        "Instruction": [frame for frame, _ in ran],
-        "DmaPacket": [frame for frame, *_ in packets],
-        "SemaphoreUpdate": [frames.semaphores(events.semaphores(source, g), g, window, neff) for g in what.graphs],
-        "Throttle": [frames.throttles(events.throttles(source, g), g, window) for g in what.graphs],
         "DmaQueuesInfo": [frames.queues(graph) for graph in what.graphs],
         "HbmUsageSummaryByType": [frames.memory(graph) for graph in what.graphs],
+        "ModelInfo": [frames.model(graph, core, clock) for graph, core in zip(what.graphs, cores, strict=True)],
     }
-    counted = [int(window.holds(t, t).sum()) for t in (events.event_times(source, g) for g in what.graphs)]
-    cores = zip(what.graphs, counted, parts["Instruction"], parts["DmaPacket"], strict=True)
-    parts["ModelInfo"] = [frames.model(*core, clock) for core in cores]
-    tables = {name: pl.concat(found) if found else pl.DataFrame() for name, found in parts.items()}
-    for name in ("Instruction", "DmaPacket"):
-        tables[name] = tables[name].with_row_index("id").cast({"id": pl.Int64}) if tables[name].width else tables[name]
-    losses = Losses(sum(n for _, n in ran), sum(n for _, n, _ in packets), sum(n for *_, n in packets))
-    return tables, window, losses
+    return {name: pl.concat(found) for name, found in parts.items() if found}
 
 
 def _notify_end(source: Source, what: Capture) -> int | None:
     """What `origin` needs where the file states no start."""
     if what.start_ps is not None or not what.graphs:
         return None
-    return events.notify_end(source, what.graphs[0], events.executed(source, what.graphs[0]))
-
-
-def _packets(source: Source, graph: Graph, window: Window) -> tuple[pl.DataFrame, int, int]:
-    """DmaPacket rows of one core, records without a partner, and packets left out; the records are let go of."""
-    found = events.packets(source, graph)
-    rows, left_out = frames.dma(found, graph, window)
-    released(source.data)
-    return rows, found.unpaired, left_out
-
-
-def _instructions(
-    source: Source, graph: Graph, window: Window, table: ProgramTable, clock: float | None
-) -> tuple[pl.DataFrame, int]:
-    """Instruction rows of one core, and records without a partner; the records are let go of."""
-    found = events.executed(source, graph)
-    rows = frames.instructions(found, graph.core, window, table, clock)
-    released(source.data)
-    return rows, found.unpaired
+    return events.notify_end(source, what.graphs[0], events.executed(source, what.graphs[0])[0])
 
 
 def _machine(what: Capture, neff: Neff | None) -> str:

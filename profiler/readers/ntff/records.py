@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..source import released
 from ..wire import Source
 from .metadata import Graph
 
@@ -13,7 +14,8 @@ INSTRUCTION, EVENT, ERROR, DMA, THROTTLE = 0, 1, 2, 4, 5
 BLOCK_NC, BLOCK_DMA = 0, 1
 
 Ints = NDArray[np.int64]
-Uints = NDArray[np.uint32]
+Numbers = NDArray[np.integer]
+_MOST_INT32 = 1 << 30
 
 
 def records(source: Source, graph: Graph, kind: int) -> NDArray[np.void]:
@@ -22,52 +24,64 @@ def records(source: Source, graph: Graph, kind: int) -> NDArray[np.void]:
     views = [np.frombuffer(source.data, RECORD, (s.end - s.start) // 16, s.start) for s in found]
     if len(views) == 1:
         return views[0]
-    return np.concatenate(views) if views else np.zeros(0, RECORD)
+    whole = np.concatenate(views) if views else np.zeros(0, RECORD)
+    released(source.data)
+    return whole
 
 
-def pairs(key: Uints, ends: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+def pairs(key: Numbers, ends: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
     """Pair each start with the end of the same key, first in first out, in record order.
 
     Args:
-        key: per record, what a start and its end share.
+        key: per record, what a start and its end share; the largest value of its type leaves a record out.
         ends: per record, whether it is an end.
 
     Returns:
         record indices of the starts, in record order, and of their ends. An end without an open start (the trace began
         after the start) and a start without an end (it was still open, or the end was dropped) are left out.
     """
-    order = np.argsort(key, kind="stable")
-    group = np.concatenate([[0], np.cumsum(np.diff(key[order].astype(np.int64)) != 0)]) if len(key) else order
+    index = np.dtype(np.int32 if len(key) < _MOST_INT32 else np.int64)
+    order = np.argsort(key, kind="stable").astype(index)[: np.count_nonzero(key != np.iinfo(key.dtype).max)]
+    lengths = _lengths(key[order]).astype(index)
     end = ends[order]
-    order, end, group = _without_orphans(order, end, group)
-    starts, stops = order[~end], order[end]
-    start_rank, stop_rank = _rank(group[~end]), _rank(group[end])
-    width = int(max(start_rank.max(initial=0), stop_rank.max(initial=0))) + 1
-    start_key, stop_key = group[~end] * width + start_rank, group[end] * width + stop_rank
-    _, at_start, at_stop = np.intersect1d(start_key, stop_key, assume_unique=True, return_indices=True)
-    first, last = starts[at_start], stops[at_stop]
+    kept = ~_orphans(end, lengths)
+    order, end = order[kept], end[kept]
+    group = np.repeat(np.arange(len(lengths), dtype=index), lengths)[kept]
+    # Without orphans a key has at least as many starts as ends, and its n-th end belongs to its n-th start.
+    wanted = np.bincount(group[end], minlength=len(lengths)).astype(index)
+    starts, last, group = order[~end], order[end], group[~end]
+    first = starts[_rank(group) < wanted[group]]
     back = np.argsort(first, kind="stable")
     return first[back], last[back]
 
 
-def _without_orphans(order: Ints, end: NDArray[np.bool_], group: Ints) -> tuple[Ints, NDArray[np.bool_], Ints]:
-    """Leave out ends that come when nothing of their key is open.
+def _lengths(ordered: Numbers) -> Ints:
+    """Number of elements in each run of equal ones."""
+    begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return np.diff(begins, prepend=0, append=len(ordered)) if len(ordered) else begins
 
-    The number of open starts, counted as if it could go below zero, reaches a new minimum exactly at such an end.
+
+def _orphans(end: NDArray[np.bool_], lengths: Numbers) -> NDArray[np.bool_]:
+    """Which records, ordered by key, are ends that come when nothing of their key is open.
+
+    The number of open starts, counted as if it could go below zero, reaches a new minimum exactly at such an end. Each
+    key is counted down from below all that the keys before it can reach, so that one running minimum serves for all.
     """
-    if not len(order):
-        return order, end, group
-    depth = np.cumsum(np.where(end, -1, 1))
-    first = np.searchsorted(group, group, side="left")
-    depth = depth - (depth[first] - np.where(end[first], -1, 1))
-    sunk = depth - group * (len(order) + 1)  # each group lies below the one before, so minima do not carry over
-    low = np.minimum.accumulate(sunk)
-    before = np.concatenate([[np.iinfo(np.int64).max], low[:-1]])
-    floor = np.minimum(before, -group * (len(order) + 1))
-    keep = ~(end & (sunk < floor))
-    return order[keep], end[keep], group[keep]
+    if not len(end):
+        return end
+    step = np.where(end, np.int8(-1), np.int8(1))
+    first = np.cumsum(lengths, dtype=lengths.dtype) - lengths
+    depth = np.cumsum(step, dtype=lengths.dtype)
+    depth -= np.repeat(depth[first] - step[first] + first, lengths)
+    floor = np.repeat(-first, lengths)
+    lowest = np.minimum.accumulate(depth)
+    np.minimum(floor[1:], lowest[:-1], out=floor[1:])
+    sunk: NDArray[np.bool_] = depth < floor
+    return sunk
 
 
-def _rank(group: Ints) -> Ints:
+def _rank(group: Numbers) -> Numbers:
     """Position of each element within its run of equal groups."""
-    return np.arange(len(group)) - np.searchsorted(group, group, side="left")
+    lengths = _lengths(group).astype(group.dtype)
+    first = np.cumsum(lengths, dtype=group.dtype) - lengths
+    return np.arange(len(group), dtype=group.dtype) - np.repeat(first, lengths)
