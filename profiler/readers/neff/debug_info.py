@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..wire import Columns, Message, Source
 
 Ints = NDArray[np.int64]
-DEPENDENCE = {1: "ORDERED", 2: "ANTI_DEPENDENCE", 3: "OUTPUT_DEPENDENCE", 4: "FLOW_DEPENDENCE"}
+DEPENDENCES = (None, "ORDERED", "ANTI_DEPENDENCE", "OUTPUT_DEPENDENCE", "FLOW_DEPENDENCE")
 BIR_SCHEMA: dict[str, type[pl.DataType]] = {
     "raw_bir_id": pl.Int64,
     "bir_instruction_name": pl.String,
@@ -25,7 +25,7 @@ BIR_SCHEMA: dict[str, type[pl.DataType]] = {
     "line": pl.Int64,
     "function": pl.String,
 }
-DEPENDENCE_SCHEMA = {"raw_bir_id": pl.Int64, "on": pl.Int64, "dependency_type": pl.String}
+DEPENDENCE_SCHEMA = {"raw_bir_id": pl.Int64, "on": pl.Int64, "kind": pl.UInt8}
 _MAX_DIGITS = 18
 
 
@@ -36,7 +36,8 @@ class EngineDebug:
     Attributes:
         bir: per compiler pc, the BIR id of its last entry, -1 without one.
         instructions: one row per BIR instruction: `BIR_SCHEMA`; file, line and function null where not recorded.
-        dependences: one row per dependence of a BIR instruction on another: `DEPENDENCE_SCHEMA`.
+        dependences: one row per dependence of a BIR instruction on another: `DEPENDENCE_SCHEMA`;
+            kind is an index into `DEPENDENCES`.
     """
 
     bir: Ints
@@ -143,7 +144,6 @@ def _dependences(rows: Columns, ids: Ints) -> pl.DataFrame:
         owner, on = rows.packed(target)
         also, code = rows.packed(kind)
         code = code if np.array_equal(owner, also) else np.zeros(len(owner), np.int64)
-        parts.append(pl.DataFrame({"raw_bir_id": ids[owner], "on": on, "code": code}))
-    names = pl.col("code").replace_strict(DEPENDENCE, default=None, return_dtype=pl.String)
-    frame = pl.concat(parts).unique(["raw_bir_id", "on"], keep="first", maintain_order=True)
-    return frame.select("raw_bir_id", "on", names.alias("dependency_type"))
+        code = np.where((code >= 0) & (code < len(DEPENDENCES)), code, 0)
+        parts.append(pl.DataFrame({"raw_bir_id": ids[owner], "on": on, "kind": code.astype(np.uint8)}))
+    return pl.concat(parts).unique(["raw_bir_id", "on"], keep="first", maintain_order=True)

@@ -45,8 +45,8 @@ class Stacks:
     def locate(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`rows` with stack_frame_id and iteration_variable_id, found by the BIR name up to its first dash."""
         key = pl.col("bir_instruction_name").str.split("-").list.first()
-        joined = rows.with_columns(name=key).join(self.where, on="name", how="left", maintain_order="left")
-        return joined.drop("name")
+        found = rows.select(name=key).join(self.where, on="name", how="left", maintain_order="left")
+        return rows.hstack(found.drop("name"))
 
 
 EMPTY = Stacks(pl.DataFrame(schema=FRAMES), pl.DataFrame(schema=ITERATIONS), pl.DataFrame(schema=_WHERE))

@@ -29,6 +29,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 _COMMON = spans((0, 1), (4, 8))
 _EVENT_SEMAPHORE = 0xA0
+_BLOCK = 1 << 13
 
 
 def decode(raw: NDArray[np.uint8], semaphores: Mapping[int, str], own: int) -> pl.DataFrame:
@@ -39,8 +40,14 @@ def decode(raw: NDArray[np.uint8], semaphores: Mapping[int, str], own: int) -> p
         semaphores: names by index, from the NEFF.
         own: number of semaphores that the runtime keeps; those are written `$S[i]`.
     """
+    blocks = [_decode_block(raw[at : at + _BLOCK], semaphores, own) for at in range(0, max(len(raw), 1), _BLOCK)]
+    return pl.concat(blocks)
+
+
+def _decode_block(raw: NDArray[np.uint8], semaphores: Mapping[int, str], own: int) -> pl.DataFrame:
+    """The same for so few that the parts of their texts take little memory."""
     order, parts = [], []
-    for opcode in np.unique(raw[:, 0]).tolist() if len(raw) else ():
+    for opcode in np.unique(raw[:, 0]).tolist():
         rows = np.flatnonzero(raw[:, 0] == opcode)
         if opcode in FORMS:
             rows = rows[Image(raw[rows]).fits({1: 0x10, **FORMS[opcode].template}, _COMMON + FORMS[opcode].free)]

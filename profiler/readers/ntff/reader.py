@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -69,10 +69,10 @@ def _profile(path: Path, source: Source, what: Capture, neff: Neff | None) -> Pr
     cores = [core_rows(source, graph, window, table) for graph in what.graphs]
     rows = {name: pl.concat([core.tables[name] for core in cores]) for name in (cores[0].tables if cores else ())}
     ran = rows.get("Instruction", pl.DataFrame())
+    rows["Flow"] = flows(ran, table, neff, what)
     found = {
         **_from_records(rows, what, neff, table, clock),
         **_from_cores(cores, what, clock),
-        "Flow": flows(ran, table, neff, what),
         "KernelStackFrames": calls.frames,
         "KernelIterationVariables": calls.iterations,
         "ExecutionInfo": _execution(what, window),
@@ -90,12 +90,13 @@ def _from_records(
     rows: Mapping[str, pl.DataFrame], what: Capture, neff: Neff | None, table: ProgramTable, clock: float | None
 ) -> dict[str, pl.LazyFrame]:
     """The tables with a row for each record or pair of records, where there are any."""
-    make = {
+    make: dict[str, Callable[[pl.DataFrame], pl.LazyFrame]] = {
         "Instruction": lambda found: tables.instruction(found, table, clock),
         "DmaPacket": lambda found: tables.packet(found, what.graphs),
         "SemaphoreUpdate": lambda found: tables.semaphore(found, what.graphs, neff),
         "Throttle": tables.throttle,
         "ActiveTime": tables.active,
+        "Flow": lambda found: tables.flow(found, rows["Instruction"]),
     }
     return {name: make[name](found) for name, found in rows.items() if found.height}
 

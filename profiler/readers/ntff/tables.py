@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from ..neff.debug_info import DEPENDENCES
 from ..neff.program import Neff, queue_name
 from .clocks import PS_PER_NS
 from .metadata import Graph
@@ -103,3 +104,16 @@ def throttle(rows: pl.DataFrame) -> pl.LazyFrame:
     """Throttle."""
     kept = {name: _number(name) for name in ("k", "n", "type")}
     return rows.lazy().select("timestamp", "duration", **kept, pcore_idx=_number("core"))
+
+
+def flow(pairs: pl.DataFrame, rows: pl.DataFrame) -> pl.LazyFrame:
+    """Flow: each instruction of `rows` after the ones it depends on; gap_time is its start minus the other's end."""
+    before, after = pl.col("id_right"), pl.col("id")
+    return pairs.lazy().select(
+        in_id=before.cast(pl.Int64),
+        out_id=after.cast(pl.Int64),
+        in_table=pl.lit("Instruction"),
+        out_table=pl.lit("Instruction"),
+        dependency_type=_of(pl.Series(DEPENDENCES), pl.col("kind")),
+        gap_time=pl.lit(rows["start_ts"]).gather(after) - pl.lit(rows["end_ts"]).gather(before),
+    )
