@@ -59,9 +59,7 @@ def engine_debug(asm: Source | None, backend: Source | None) -> EngineDebug:
     ids = rows.ints(1)
     start, end = rows.spans(2)
     frame = pl.DataFrame({"raw_bir_id": ids, "bir_instruction_name": _texts(backend, start, end)})
-    frame = frame.with_columns(_parents(rows), *_sources(top, rows)).unique(
-        "raw_bir_id", keep="first", maintain_order=True
-    )
+    frame = frame.with_columns(_parents(rows), *_sources(top, rows))[firsts(ids)]
     return EngineDebug(
         bir, frame.select(pl.col(name).cast(dtype) for name, dtype in BIR_SCHEMA.items()), _dependences(rows, ids)
     )
@@ -145,5 +143,16 @@ def _dependences(rows: Columns, ids: Ints) -> pl.DataFrame:
         also, code = rows.packed(kind)
         code = code if np.array_equal(owner, also) else np.zeros(len(owner), np.int64)
         code = np.where((code >= 0) & (code < len(DEPENDENCES)), code, 0)
-        parts.append(pl.DataFrame({"raw_bir_id": ids[owner], "on": on, "kind": code.astype(np.uint8)}))
-    return pl.concat(parts).unique(["raw_bir_id", "on"], keep="first", maintain_order=True)
+        parts.append((ids[owner], on, code.astype(np.uint8)))
+    which, on, kinds = (np.concatenate(column) for column in zip(*parts, strict=True))
+    first = firsts(which, on)
+    return pl.DataFrame({"raw_bir_id": which[first], "on": on[first], "kind": kinds[first]}, DEPENDENCE_SCHEMA)
+
+
+def firsts(*keys: Ints) -> Ints:
+    """The first row of each combination of keys, in order of rows. `DataFrame.unique` takes ten times the memory."""
+    order = np.lexsort(keys)
+    new = np.zeros(max(len(order) - 1, 0), bool)
+    for key in keys:
+        new |= np.diff(key[order]) != 0
+    return np.sort(order[np.append(True, new)[: len(order)]])

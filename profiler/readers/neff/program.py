@@ -69,8 +69,8 @@ def parse(source: Source) -> Neff:
     debug = {}
     for core in cores:
         for index, engine in enumerate(ENGINES):
-            asm, backend = (files.get(f"{core}/debug_info_{kind}_{engine}.dbg") for kind in ("asm", "backend"))
-            debug[core, index] = engine_debug(asm, backend)
+            parts = (files.pop(f"{core}/debug_info_{kind}_{engine}.dbg", None) for kind in ("asm", "backend"))
+            debug[core, index] = engine_debug(*parts)
     macs = hlo.get("HloMacCount")
     return Neff(
         file=source.file,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from ..neff.debug_info import firsts
 from ..neff.program import Neff
 from .metadata import Capture
 from .program_table import ProgramTable
@@ -26,8 +27,9 @@ def flows(rows: pl.DataFrame, table: ProgramTable, neff: Neff | None, what: Capt
     ]
     if not parts or rows.is_empty():
         return pl.DataFrame()
-    wanted = pl.concat(parts).unique(["core", "raw_bir_id", "on"], keep="first", maintain_order=True)
-    return _joined(_once(rows, table), wanted)
+    wanted = pl.concat(parts, rechunk=True)
+    first = firsts(*(wanted[name].to_numpy() for name in ("on", "raw_bir_id", "core")))
+    return _joined(_once(rows, table), wanted[first])
 
 
 def _once(rows: pl.DataFrame, table: ProgramTable) -> pl.DataFrame:

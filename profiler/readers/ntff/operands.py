@@ -41,7 +41,7 @@ def decode(raw: NDArray[np.uint8], semaphores: Mapping[int, str], own: int) -> p
         own: number of semaphores that the runtime keeps; those are written `$S[i]`.
     """
     blocks = [_decode_block(raw[at : at + _BLOCK], semaphores, own) for at in range(0, max(len(raw), 1), _BLOCK)]
-    return pl.concat(blocks)
+    return pl.concat(blocks, rechunk=True)
 
 
 def _decode_block(raw: NDArray[np.uint8], semaphores: Mapping[int, str], own: int) -> pl.DataFrame:

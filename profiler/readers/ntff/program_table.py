@@ -54,7 +54,8 @@ def program_table(source: Source, capture: Capture, neff: Neff | None, stacks: S
         found = [_engine(raw, graph, engine, neff) for engine, raw in enumerate(images)]
         names: Mapping[int, str] = neff.semaphores.get(graph.name, {}) if neff else {}
         own = min((index for index, name in names.items() if name == "GpSimd"), default=0)
-        parts.append(pl.concat([rows for rows, _ in found]).hstack(decode(np.concatenate(images), names, own)))
+        rows = pl.concat([rows for rows, _ in found], rechunk=True)
+        parts.append(rows.hstack(decode(np.concatenate(images), names, own)))
         sizes = [len(raw) for raw in images]
         first[graph.core] = height + np.cumsum([0, *sizes[:-1]])
         engines.append(np.repeat(np.arange(len(sizes), dtype=np.uint8), sizes))
