@@ -78,13 +78,17 @@ def core_rows(source: Source, graph: Graph, window: Window, table: ProgramTable)
     times = events.event_times(source, graph)
     count = int(window.holds(times, times).sum())
     del times
-    changes = semaphores(events.semaphores(source, graph), core, window)
+    changed = events.semaphores(source, graph)
+    released(source.data)
+    changes = semaphores(changed, core, window)
+    del changed
+    throttled = events.throttles(source, graph, window.stop)
     released(source.data)
     rows = {
         "Instruction": ran,
         "DmaPacket": moved,
         "SemaphoreUpdate": changes,
-        "Throttle": throttles(events.throttles(source, graph, window.stop), core, window),
+        "Throttle": throttles(throttled, core, window),
         "ActiveTime": active(ran, core, table),
     }
     return CoreRows(rows, count, unpaired_instructions, unpaired_packets, table_packets)
@@ -93,7 +97,8 @@ def core_rows(source: Source, graph: Graph, window: Window, table: ProgramTable)
 def _inside(found: _Found, keep: NDArray[np.bool_]) -> _Found:
     """The rows of a mask in order of start."""
     rows = np.flatnonzero(keep)
-    return found.take(rows[np.argsort(found.start[rows], kind="stable")])
+    rows = rows[np.argsort(found.start[rows], kind="stable")]
+    return found.take(rows)
 
 
 def _spans(found: Records, window: Window) -> dict[str, NDArray[np.float64]]:
