@@ -200,7 +200,8 @@ def layer_summary(rows: pl.DataFrame) -> pl.DataFrame:
 def facts(rows: pl.DataFrame) -> pl.DataFrame:
     """The first row as (key, value) texts."""
     flat = rows.head(1).select(pl.selectors.by_dtype(pl.String, pl.Boolean) | pl.selectors.numeric())
-    return flat.select(pl.all().cast(pl.String)).unpivot(variable_name="key", value_name="value").drop_nulls("value")
+    found = flat.select(pl.all().cast(pl.String)).unpivot(variable_name="key", value_name="value").drop_nulls("value")
+    return found.sort("key")  # polars gives the members of an object in any order
 
 
 def metadata(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """A JSON object of tables (`{"name": [{row}, …], …}`) as frames, in memory bounded by the file's size.
 
 A vendor's full JSON can be gigabytes. One pass over the bytes in blocks finds where each table and each row ends; the
-rows then go to the JSON parser of polars a few megabytes at a time. Nothing here recurses, so depth cannot hurt.
+rows then go to the JSON parser of polars, whose values take many times their text, a quarter megabyte at a time. Nothing
+here recurses, so depth cannot hurt.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .source import released
 from .wire import malformed
 
 MAX_DEPTH = 64
 SCAN_BLOCK = 1 << 17
-PARSE_BLOCK = 1 << 23
+PARSE_BLOCK = 1 << 18
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _KEY = re.compile(rb'"([^"\\]{0,200})"\s*:\s*$')
 _AT = re.compile(r"at character (\d+)")
@@ -57,7 +59,9 @@ def outline(data: memoryview, file: str, start: int) -> list[Span]:
     raw = np.frombuffer(data, np.uint8)
     scan = _Scan()
     for base in range(start, len(raw), SCAN_BLOCK):
-        if _scan_block(scan, raw[base : base + SCAN_BLOCK], base, file):
+        done = _scan_block(scan, raw[base : base + SCAN_BLOCK], base, file)
+        released(data)
+        if done:
             break
     at: Positions = np.concatenate([np.zeros(0, np.int64), *(positions for positions, _ in scan.found)])
     kind: NDArray[np.int8] = np.concatenate([np.zeros(0, np.int8), *(kinds for _, kinds in scan.found)])
@@ -137,10 +141,16 @@ def frame(data: memoryview, file: str, span: Span) -> pl.DataFrame:
     Raises:
         InputError: what stands between the brackets is not a list of JSON objects.
     """
-    parts = [_parse(data, file, span, start, end) for start, end in _blocks(span)]
+    parts = []
+    for start, end in _blocks(span):
+        parts.append(_parse(data, file, span, start, end))
+        released(data)
     if not parts:
         return pl.DataFrame()
-    return pl.concat(parts, how="diagonal_relaxed") if len(parts) > 1 else parts[0]
+    try:
+        return pl.concat(parts, how="diagonal_relaxed") if len(parts) > 1 else parts[0]
+    except pl.exceptions.PolarsError as error:
+        raise malformed(file, span.name, span.start, str(error).partition("\n")[0]) from error
 
 
 def _blocks(span: Span) -> Iterator[tuple[int, int]]:

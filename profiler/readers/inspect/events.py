@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..wire import Source
 from .info import EVENT_NAMES, TraceInfo
-from .records import present, records, texts
+from .records import CHUNK, present, records, texts
 
+Ints = NDArray[np.int64]
 START, STOP = 1, 2
 DEVICE_EVENTS = ("nc_exec_running", "nc_model_switch")
 _LIFTED = ("nc_idx", "device_core_idx", "worker_gid")
@@ -26,39 +28,80 @@ def events(source: Source, info: TraceInfo) -> tuple[pl.DataFrame, int]:
     Raises:
         InputError: malformed.
     """
-    columns = records(source, "event")
     names = {str(key): name for key, name in info.tables.get(EVENT_NAMES, {}).items()}
-    numbers = {"ts": 2, "type": 7, "thread_id": 9, "event": 10, "phase": 14, "tracking": 15}
-    raw = pl.DataFrame({name: columns.ints(number) for name, number in numbers.items()})
-    flow = np.where(present(columns, 16), columns.ints(16), -1)
-    owner, pairs = columns.rows(12)
-    attributes = pl.DataFrame({"row": owner, "key": texts(pairs, 1), "value": texts(pairs, 2)})
-    raw = raw.with_columns(pl.Series("flow_id", flow).replace(-1, None)).with_row_index("row").cast({"row": pl.Int64})
+    raw, attributes = _raw(source)
     named = pl.col("type").cast(pl.String)
-    raw = raw.with_columns(
+    rows, lonely = _paired(raw)
+    del raw
+    rows = rows.with_columns(
         name=pl.coalesce(named.replace_strict(names, default=None, return_dtype=pl.String), "event_" + named)
     )
-    rows, lonely = _paired(raw)
-    return _finished(rows, attributes, info), lonely
+    rows = rows.with_row_index("id").cast({"id": pl.Int64})
+    parts = (rows[at : at + CHUNK] for at in range(0, max(1, rows.height), CHUNK))
+    return pl.concat(_finished(part, _of(part, attributes), info) for part in parts), lonely
+
+
+def _raw(source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The records as they stand, and their attributes in order of record."""
+    numbers = {"ts": 2, "type": 7, "thread_id": 9, "phase": 14, "tracking": 15}
+    parts, attributes, base = [], [], 0
+    for columns in records(source, "event"):
+        part = pl.DataFrame({name: columns.ints(number) for name, number in numbers.items()})
+        flow = pl.Series("flow_id", np.where(present(columns, 16), columns.ints(16), -1))
+        parts.append(part.with_columns(flow.replace(-1, None)))
+        owner, pairs = columns.rows(12)
+        keys = pl.Series(texts(pairs, 1), dtype=pl.String).cast(pl.Categorical)
+        values = pl.Series(texts(pairs, 2), dtype=pl.String)
+        attributes.append(pl.DataFrame({"row": owner + base, "key": keys, "value": values}))
+        base += columns.count
+    raw = pl.concat(parts).with_row_index("row").cast({"row": pl.Int64})
+    return raw, pl.concat(attributes, rechunk=True)
+
+
+def _of(rows: pl.DataFrame, attributes: pl.DataFrame) -> pl.DataFrame:
+    """The attributes of the records from which `rows` were made."""
+    mine = pl.concat([rows["row"], rows["stop_row"]]).drop_nulls().unique().sort()
+    first, behind = (attributes["row"].search_sorted(mine, side=side).to_numpy() for side in ("left", "right"))
+    size = (behind - first).astype(np.int64)
+    at = np.arange(size.sum()) + np.repeat(first - (np.cumsum(size) - size), size)
+    return attributes.select(pl.all().gather(at)).cast({"key": pl.String})
 
 
 def _paired(raw: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Each start with its stop, and each instant; the k-th start of a tracking id with its k-th stop."""
-    turn = pl.int_range(pl.len()).over("type", "tracking", "phase")
-    raw = raw.with_columns(turn=turn)
-    starts, stops = raw.filter(pl.col("phase") == START), raw.filter(pl.col("phase") == STOP)
-    key = ["type", "tracking", "turn"]
-    both = starts.join(stops.select(*key, stop="ts", stop_row="row"), on=key, how="left", maintain_order="left")
-    instants = raw.filter(~pl.col("phase").is_in([START, STOP]))
-    instants = instants.with_columns(stop=pl.col("ts"), stop_row=pl.lit(None, pl.Int64))
-    paired = both["stop"].count()
-    rows = pl.concat([both, instants.select(both.columns)]).sort("ts", maintain_order=True)
-    return rows, (starts.height - paired) + (stops.height - paired)
+    """Each start with its stop, and each instant, in order of time; how many starts and stops have no partner."""
+    phase, ts = raw["phase"].to_numpy(), raw["ts"].to_numpy()
+    stop_row = _stops(raw["type"].to_numpy(), raw["tracking"].to_numpy(), phase)
+    stop = np.where(phase == START, ts[stop_row], ts)
+    known = stop_row >= 0
+    kept = np.concatenate([np.flatnonzero(phase == START), np.flatnonzero((phase != START) & (phase != STOP))])
+    kept = kept[np.argsort(ts[kept], kind="stable")]
+    ends = pl.DataFrame({"stop": stop[kept], "stop_row": stop_row[kept], "known": known[kept] | (phase[kept] != START)})
+    rows = raw[kept].hstack(
+        ends.select(pl.when("known").then("stop"), pl.when(pl.col("stop_row") >= 0).then("stop_row"))
+    )
+    return rows, int(np.isin(phase, (START, STOP)).sum() - 2 * known.sum())
+
+
+def _stops(kind: Ints, tracking: Ints, phase: Ints) -> Ints:
+    """The row of each start's stop, else -1: the k-th start of a type and tracking id with its k-th stop."""
+    order = np.lexsort((tracking, kind))
+    new = (np.diff(kind[order]) != 0) | (np.diff(tracking[order]) != 0)
+    group = np.cumsum(np.append(0, new)[: len(order)])
+    keys, rows = [], []
+    for wanted in (START, STOP):
+        mine = phase[order] == wanted
+        of = group[mine]
+        turn = np.arange(len(of)) - np.searchsorted(of, of)
+        keys.append(of * len(order) + turn)
+        rows.append(order[mine])
+    found = np.full(len(order), -1)
+    _, first, last = np.intersect1d(keys[0], keys[1], assume_unique=True, return_indices=True)
+    found[rows[0][first]] = rows[1][last]
+    return found
 
 
 def _finished(rows: pl.DataFrame, attributes: pl.DataFrame, info: TraceInfo) -> pl.DataFrame:
     """The columns of SystemProfileEvents."""
-    rows = rows.with_row_index("id").cast({"id": pl.Int64})
     parts = [rows.select("id", row=column).drop_nulls() for column in ("row", "stop_row")]
     mine = pl.concat(parts).join(attributes, on="row", maintain_order="left")
     for key in (*_LIFTED, "nc_timestamp_ns"):

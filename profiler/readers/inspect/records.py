@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..source import bytes_of
+from ..source import bytes_of, released
 from ..wire import Columns, Source
 
 MAX_RECORDS = 1 << 24
+CHUNK = 1 << 11
 _LENGTH = 4
 _NS = np.int64
 
@@ -23,27 +25,29 @@ def source_of(path: Path) -> Source | None:
     return Source(bytes_of(path), str(path))
 
 
-def records(source: Source, field: str) -> Columns:
-    """Every record as a row of fields.
+def records(source: Source, field: str) -> Iterator[Columns]:
+    """Every record as a row of fields, at most `CHUNK` records at a time: fields take many times their bytes.
 
     Raises:
         InputError: a length of 0 or beyond the end of the file, or a malformed message.
     """
     data, end = source.data, len(source.data)
     starts, ends = array("q"), array("q")
-    at = 0
+    at = count = 0
     while at < end:
         length = int.from_bytes(data[at : at + _LENGTH], "little")
         if not 0 < length <= end - at - _LENGTH:
-            raise source.fail(
-                f"{field}[{len(starts)}].length", at, f"a record of {length} bytes where {end - at} are left"
-            )
-        if len(starts) >= MAX_RECORDS:
+            raise source.fail(f"{field}[{count}].length", at, f"a record of {length} bytes where {end - at} are left")
+        if count >= MAX_RECORDS:
             raise source.fail(field, at, f"more than {MAX_RECORDS} records")
         starts.append(at + _LENGTH)
         at += _LENGTH + length
         ends.append(at)
-    return Columns.parse(source, np.array(starts, _NS), np.array(ends, _NS), field)
+        count += 1
+        if len(starts) == CHUNK or at == end:
+            yield Columns.parse(source, np.array(starts, _NS), np.array(ends, _NS), field)
+            released(data)
+            starts, ends = array("q"), array("q")
 
 
 def texts(columns: Columns, number: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ..wire import Source
 from .info import TraceInfo
@@ -16,13 +17,19 @@ def cpu(source: Source, info: TraceInfo) -> pl.DataFrame:
     Raises:
         InputError: malformed.
     """
-    columns = records(source, "cpu_util")
-    percent = columns.ints(1).astype(np.uint32).view(np.float32).astype(np.float64)
-    frame = pl.DataFrame({"timestamp": columns.ints(2), "util_percent": percent, "cpu_id": columns.ints(3)})
+    frame = pl.concat(
+        pl.DataFrame({"timestamp": part.ints(2), "util_percent": _float(part.ints(1)), "cpu_id": part.ints(3)})
+        for part in records(source, "cpu_util")
+    )
     return frame.with_columns(
         util_percent=pl.when(pl.col("util_percent").is_finite()).then("util_percent"),
         instance_id=pl.lit(info.instance_id or None, pl.String),
     )
+
+
+def _float(bits: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Single-precision numbers from their bits."""
+    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def host_memory(source: Source, info: TraceInfo) -> pl.DataFrame:
@@ -31,7 +38,8 @@ def host_memory(source: Source, info: TraceInfo) -> pl.DataFrame:
     Raises:
         InputError: malformed.
     """
-    columns = records(source, "host_mem")
-    frame = pl.DataFrame({"timestamp": columns.ints(2), "used_bytes": columns.ints(1)})
+    frame = pl.concat(
+        pl.DataFrame({"timestamp": part.ints(2), "used_bytes": part.ints(1)}) for part in records(source, "host_mem")
+    )
     share = pl.col("used_bytes") * 100.0 / info.memory_bytes if info.memory_bytes else pl.lit(None, pl.Float64)
     return frame.with_columns(used_percent=share, instance_id=pl.lit(info.instance_id or None, pl.String))

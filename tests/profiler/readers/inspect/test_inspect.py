@@ -96,6 +96,17 @@ def test_a_start_without_a_stop_has_no_end(folder: Path) -> None:
     assert any("1 starts or stops" in note for note in profile.notes)
 
 
+def test_a_stop_without_a_start_is_no_event(folder: Path) -> None:
+    data = (folder / "ntrace.pb").read_bytes()
+    starts = [0]
+    while starts[-1] < len(data):
+        starts.append(starts[-1] + 4 + int.from_bytes(data[starts[-1] : starts[-1] + 4], "little"))
+    (folder / "ntrace.pb").write_bytes(data[starts[-2] :])
+    profile = inspect.read(folder)
+    assert "nrt_execute" not in profile.rows("SystemProfileEvents")["name"]
+    assert any("1 starts or stops" in note for note in profile.notes)
+
+
 def test_a_record_beyond_the_end_says_where(folder: Path) -> None:
     data = (folder / "cpu_util.pb").read_bytes()
     (folder / "cpu_util.pb").write_bytes(data[:-1])
