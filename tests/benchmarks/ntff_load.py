@@ -9,12 +9,8 @@ It is opened in a process of its own, which has opened the file that the records
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from nkilab.profiler import sample  # noqa: E402
-from nkilab.profiler.readers import ntff  # noqa: E402
 from nkilab.profiler.readers.ntff.header import HEADER_BYTES, layout  # noqa: E402
 from nkilab.profiler.readers.ntff.metadata import capture  # noqa: E402
 from nkilab.profiler.readers.ntff.records import RECORD  # noqa: E402
 from nkilab.profiler.readers.wire import Message, Source, walk  # noqa: E402
 from nkilab.profiler.sample.wire import message, varint  # noqa: E402
+from tests.profiler.readers.memory import cost  # noqa: E402
 
 _SECTIONS, _SPAN = 16, 15
 
@@ -70,65 +66,25 @@ def _field(source: Source, number: int, wire: int, a: int, b: int) -> bytes:
     return varint(number << 3) + varint(a)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Seconds, and by how many bytes the process's largest size grew, of `load` alone and with all tables; their rows."""
-
-    load_s: float
-    load_bytes: int
-    tables_s: float
-    tables_bytes: int
-    rows: dict[str, int]
-
-
-def measured(small: Path, large: Path, neff: Path) -> Cost:
-    """What `large` costs a process of its own that has opened `small` before."""
-    call = [sys.executable, str(Path(__file__).resolve()), "--small", str(small), "--large", str(large)]
-    out = subprocess.run([*call, "--neff", str(neff)], check=True, capture_output=True, text=True).stdout
-    return Cost(**json.loads(out))
-
-
-def _measure(small: Path, large: Path, neff: Path) -> Cost:
-    """The same in this process."""
-    warm = ntff.read(small, neff)
-    for name in warm.names:
-        warm.table(name)
-    size, begin = _largest(), time.perf_counter()
-    profile = ntff.read(large, neff)
-    loaded, done = _largest(), time.perf_counter()
-    rows = {name: profile.table(name).height for name in profile.names}
-    return Cost(done - begin, loaded - size, time.perf_counter() - done, _largest() - size, rows)
-
-
-def _largest() -> int:
-    """The largest size of this process so far. `ru_maxrss` would begin with that of the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-
-
 def main() -> None:
     """Make the file, open it, say how long and how much."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mb", type=int, default=50)
     parser.add_argument("--ntff", type=Path)
     parser.add_argument("--neff", type=Path)
-    parser.add_argument("--small", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--large", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.large:
-        sys.stdout.write(json.dumps(asdict(_measure(options.small, options.large, options.neff))))
-        return
     with tempfile.TemporaryDirectory() as name:
         original = options.ntff or sample.write(name)
         path = Path(name) / "large.ntff"
         path.write_bytes(repeated(original.read_bytes(), options.mb << 20))
-        cost, size = measured(original, path, options.neff or Path(name) / "softmax_matmul.neff"), path.stat().st_size
+        found = cost(original, path, options.neff or Path(name) / "softmax_matmul.neff")
+        size = path.stat().st_size
         for what, seconds, grown in (
-            ("load", cost.load_s, cost.load_bytes),
-            ("all tables", cost.tables_s, cost.tables_bytes),
+            ("load", found.load_s, found.load_bytes),
+            ("all tables", found.tables_s, found.tables_bytes),
         ):
             sys.stdout.write(f"{what}: {seconds:.2f} s, {grown / 1e6:.0f} MB more, {grown / size:.1f} times the file\n")
-        sys.stdout.write(f"{size / 1e6:.0f} MB, { ({name: n for name, n in cost.rows.items() if n > 1000}) }\n")
+        sys.stdout.write(f"{size / 1e6:.0f} MB, { ({name: n for name, n in found.rows.items() if n > 1000}) }\n")
 
 
 if __name__ == "__main__":

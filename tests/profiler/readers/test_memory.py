@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not memory.MEASURED, reason="the system does not
 
 
 def held(small: Path, large: Path, size: int, times: int) -> None:
-    opened, made = memory.growth(small, large)
-    assert made < times * size + CONSTANT
-    assert made >= opened > size / 4, "the measure sees no memory: a profile of this size must show"
+    cost = memory.cost(small, large)
+    assert cost.tables_bytes < times * size + CONSTANT
+    assert cost.tables_bytes >= cost.load_bytes > size / 4, "the measure sees no memory: such a profile must show"
 
 
 def test_a_large_device_json(tmp_path: Path) -> None:
