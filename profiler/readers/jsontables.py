@@ -22,6 +22,7 @@ from .wire import malformed
 MAX_DEPTH = 64
 SCAN_BLOCK = 1 << 17
 PARSE_BLOCK = 1 << 18
+MAX_ROW, MAX_ROW_PART = 1 << 20, 16
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _KEY = re.compile(rb'"([^"\\]{0,200})"\s*:\s*$')
 _AT = re.compile(r"at character (\d+)")
@@ -165,6 +166,9 @@ def _blocks(span: Span) -> Iterator[tuple[int, int]]:
 
 def _parse(data: memoryview, file: str, span: Span, start: int, end: int) -> pl.DataFrame:
     """Whole rows between two bytes, as a frame."""
+    most = max(MAX_ROW, len(data) // MAX_ROW_PART)
+    if end - start > most:
+        raise malformed(file, span.name, start, f"a row of {end - start} bytes, at most {most}")
     text = bytes(data[start:end]).lstrip(b", \t\r\n")
     try:
         return pl.read_json(BytesIO(b"[" + text + b"]"), infer_schema_length=None)
