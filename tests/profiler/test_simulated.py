@@ -75,3 +75,15 @@ def test_everything_answers_again_after_saving(repository: Path, tmp_path: Path)
     ):
         first, second = getattr(p, name)(), getattr(again, name)()
         assert json.dumps(first.to_json()) == json.dumps(second.to_json()), name
+
+
+def test_loads_are_counted_as_the_clock_does_them(repository: Path) -> None:
+    """Half of those of this small product are left out: their data is still in SBUF."""
+    lhsT, rhs = np.zeros((1024, 1024), np.float32), np.zeros((1024, 1024), np.float32)
+    for repeats, factors in ((0.0, [2.0, 8.0]), (0.25, [1.0, 4.0])):
+        sim = nkilab.Sim(target="trn2", values=False, policy=nkilab.Policy(repeats=repeats))
+        run = nkilab.simulate(f"{repository}/kernels/matmul.py:matmul_tiled", lhsT, rhs, sim=sim)
+        tensors = run.profile.table("TensorInfo").filter(type="input")
+        assert tensors["load_to_sbuf_repeat_factor"].to_list() == factors
+        assert tensors["load_to_sbuf_total_size_bytes"].sum() == run.profile.summary()["hbm_read_bytes"]
+        assert run.loads_left_out == 256 - tensors["load_to_sbuf_dma_count"].sum()

@@ -128,7 +128,7 @@ def test_a_row_of_a_megabyte_is_no_row(tmp_path: Path) -> None:
     """A damaged quote can make one row of a whole table, whose values would take many times its text."""
     row = {"timestamp": 0, "duration": 1, "opcode": "x" * 2_000_000, "nc_idx": 0}
     path = makers.write(tmp_path / "p.json", makers.device_json(instruction=[row]))
-    with pytest.raises(InputError, match="a row of 2000.* bytes, at most 1048576"):
+    with pytest.raises(InputError, match=r"a row of 2000\d+ bytes, at most 1048576"):
         read(path)
 
 
