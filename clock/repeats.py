@@ -76,8 +76,13 @@ def _what(program: Program, loads: Ints, tensor: Ints) -> Ints:
         rows = mine[np.searchsorted(access["instruction"][mine], loads)]
         columns += [access[name][rows] for name in _SAME_PLACE]
         columns += [] if write else [access["tensor"][rows]]
-    table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
-    number: Ints = np.unique(table, axis=0, return_inverse=True)[1].reshape(-1)
+    varying = [column for column in columns if column.min() != column.max()] if len(loads) else []
+    if not varying:
+        return np.zeros(len(loads), np.int64)
+    order = np.lexsort(varying)
+    other = np.any([np.diff(column[order]) != 0 for column in varying], axis=0)
+    number = np.empty(len(loads), np.int64)
+    number[order] = np.cumsum(np.r_[0, other])
     return number
 
 
