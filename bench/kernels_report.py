@@ -99,6 +99,9 @@ def _section(family: Family, results: Sequence[Result], pictures: Path) -> str:
     return "\n".join(lines)
 
 
+LEFT_OUT = "their data is still in SBUF ([how](clock.md#policies-what-the-compiler-decides))."
+
+
 def _detail(result: Result, picture: Path) -> list[str]:
     """Engine utilisation, bound and timeline of one entry; the timeline is written to `picture`."""
     run, body = result.run, result.run.body_us * 1e3
@@ -121,6 +124,7 @@ def _detail(result: Result, picture: Path) -> list[str]:
             f"{busiest['engine']} bounds it: without a gap there the body would take {busiest['active_ns'] / 1e3:,.1f} us, "
             f"so the schedule reaches {ceiling:.1%} of what this order of work allows."
         ),
+        *([f"{run.loads_left_out:,} loads of the source are left out: {LEFT_OUT}"] if run.loads_left_out else []),
         "",
         f"![Timeline of {result.entry.kernel.__name__}, {result.entry.title}](kernels/{picture.name})",
         "",

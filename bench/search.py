@@ -244,7 +244,7 @@ def _steps(values: Sequence[Any], here: Any) -> Sequence[Any]:
     """Values of a parameter that are one step from one of them."""
     if not _numbers(values):
         return values
-    ordered = sorted(values)
+    ordered = sorted(set(values))
     place = ordered.index(here)
     return ordered[max(place - 1, 0) : place + 2]
 

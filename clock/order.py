@@ -66,7 +66,9 @@ def movable(program: Program) -> tuple[Ints, Ints]:
     first[access["tensor"][::-1]] = access["instruction"][::-1]
     fills = dma & access["write"] & (access["space"] == SBUF) & (writes[access["tensor"]] == 1)
     fills &= first[access["tensor"]] == access["instruction"]
-    tainted = program.any(dma & ~access["write"] & ((access["space"] != HBM) | (writes[access["tensor"]] > 0)))
+    tainted = program.any(
+        dma & ~access["write"] & ((access["space"] != HBM) | program.tensors["written"][access["tensor"]])
+    )
     rows = np.flatnonzero(fills & ~tainted[access["instruction"]])
     placed = program.tensors["address"][access["tensor"][rows]] >= 0
     rows = rows[~placed]

@@ -40,6 +40,7 @@ _ACCESS = (
     "run",
     "stride",
     "strided",
+    "view",
 )
 _TENSOR = ("space", "partitions", "bytes", "address", "kind")
 
@@ -48,7 +49,8 @@ _TENSOR = ("space", "partitions", "bytes", "address", "kind")
 class Program:
     """One core's instructions in the order in which they are issued, their operands, and all tensors.
 
-    `rows` are the trace rows of the instructions; `accesses["instruction"]` counts within this program.
+    `rows` are the trace rows of the instructions; `accesses["instruction"]` counts within this program;
+    `tensors["written"]`: whether any core writes it.
     """
 
     rows: Ints
@@ -123,6 +125,8 @@ def programs(columns: Mapping[str, Mapping[str, Any]], names: Mapping[str, tuple
         if name not in names:
             raise UsageError(f"the trace has no names[{name!r}]", rule="docs/contracts.md, Simulator to clock")
     instructions, accesses = tables["instructions"], tables["accesses"]
+    written = np.bincount(accesses["tensor"][accesses["write"]], minlength=len(tables["tensors"]["bytes"])) > 0
+    tables["tensors"]["written"] = written
     whole = np.zeros(len(instructions["rank"]), np.int32)
     instructions["array"] = np.asarray(columns["instructions"].get("array", whole))
     keys = instructions["rank"].astype(np.int64) * 256 + instructions["core"]

@@ -19,30 +19,34 @@ from .program import DMA_APIS, SBUF, Bools, Floats, Ints, Program
 if TYPE_CHECKING:
     from nkilab.hardware import Hardware, Policy
 
-_SAME_PLACE = ("p0", "p1", "b0", "b1", "elements", "run", "stride", "strided", "dtype")
+_SAME_PLACE = ("p0", "p1", "b0", "b1", "elements", "run", "stride", "strided", "view", "dtype")
 _SAME_WORK = ("api", "engine", "engines", "flags", "elements", "partitions")
 
 
-def without_repeats(program: Program, hw: Hardware, policy: Policy) -> Program:
-    """The program without loads of what the load of the same data before them has left in SBUF.
+def without_repeats(program: Program, hw: Hardware, policy: Policy) -> tuple[Program, Ints]:
+    """The program without loads of what the load of the same data before them has left in SBUF, and each tensor's owner.
 
-    Both fill a fresh tensor that nothing else writes, from an argument that the program never writes, and between them no
+    The owner of a tensor whose load is left out is the one that is used instead; others are their own.
+
+    Both fill a fresh tensor that nothing else writes, from an argument that no core ever writes, and between them no
     more is loaded than a share of SBUF. Each tile is used again once: its space is then free. Nothing is shared where the tiles that
     live longer leave no room.
     """
+    own = np.arange(len(program.tensors["bytes"]))
     if policy.repeats <= 0.0:
-        return program
+        return program, own
     loads, tensor = _alone(program)
     again, before = _pairs(_what(program, loads, tensor), _loaded(program)[loads], hw, policy)
     if not len(again):
-        return program
-    owner = np.arange(len(program.tensors["bytes"]))
+        return program, own
+    owner = own.copy()
     owner[tensor[again]] = tensor[before]
     dropped = np.zeros(len(program), np.bool_)
     dropped[loads[again]] = True
     shared = _dropped(program, dropped, owner)
     room = hw.sbuf.partition_bytes - policy.reserved
-    return shared if alive(shared).max(initial=0.0) <= max(room, alive(program).max(initial=0.0)) else program
+    fits = alive(shared).max(initial=0.0) <= max(room, alive(program).max(initial=0.0))
+    return (shared, owner) if fits else (program, own)
 
 
 def _alone(program: Program) -> tuple[Ints, Ints]:

@@ -240,6 +240,7 @@ def _with_tensors(program: Program, visits: _Visits, count: int) -> Table:
     table["bytes"][copies:] *= np.maximum(table["partitions"][copies:], 1)
     table["space"][copies:] = HBM
     table["kind"][count:] = program.names["kind"].index("internal")
+    table["written"][copies:] = np.isin(np.unique(visits.tensor), visits.tensor[visits.saves])
     table["origin"] = np.concatenate([tensors.get("origin", np.arange(count)), owner])
     return table
 
@@ -261,6 +262,7 @@ def _with_copies(program: Program, visits: _Visits, moved: Ints, is_load: Bools,
         "run": size,
         "stride": item,
         "strided": np.zeros(len(moved), np.bool_),
+        "view": np.zeros(len(moved), np.int32),
         "role": np.zeros(len(moved), np.int64),
     }
     zero = np.zeros(len(moved), np.int64)

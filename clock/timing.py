@@ -59,6 +59,7 @@ class Timing:
             launches, and other choices of the compiler.
         confidence: share of modelled engine time by class.
         class_ns: that time, in ns.
+        owner: for each tensor the one that is used in its place: itself, but for loads that are left out (`Policy.repeats`).
     """
 
     instructions: Columns
@@ -74,6 +75,7 @@ class Timing:
     range_ns: tuple[float, float]
     confidence: Mapping[str, float]
     class_ns: Mapping[str, float]
+    owner: Ints
 
 
 def time(
@@ -96,10 +98,18 @@ def time(
     Raises:
         UsageError: the trace lacks a table, a column or a list of names.
     """
-    policy, parts = policy or Policy(), programs(columns, names)
+    parts = programs(columns, names)
+    policy = _settled(parts, hw, policy or Policy())
     others = alternatives(hw, policy, sum(map(len, parts))) if ranges else []
     bodies = [_end(_timed(parts, columns, names, *other)) for other in others]
     return _join(_timed(parts, columns, names, hw, policy), hw, bodies)
+
+
+def _settled(parts: list[Program], hw: Hardware, policy: Policy) -> Policy:
+    """The policy, without leaving out loads where there are none: then a range need not be timed with all of them."""
+    if policy.repeats and all(without_repeats(program, hw, policy)[0] is program for program in parts):
+        return policy.replace(repeats=0.0)
+    return policy
 
 
 def _timed(
@@ -116,7 +126,8 @@ def _timed(
 def prepared(given: list[Program], hw: Hardware, policy: Policy) -> list[Prepared]:
     """The programs of every core with all that does not depend on times."""
     done = [without_repeats(program, hw, policy) for program in given]
-    return [_prepare(program, hw, policy, cores) for program, cores in zip(done, _sharing(done, hw), strict=True)]
+    shares = _sharing([program for program, _ in done], hw)
+    return [_prepare(*each, hw, policy, cores) for each, cores in zip(done, shares, strict=True)]
 
 
 def launch_ns(hw: Hardware) -> float:
@@ -159,6 +170,7 @@ class Prepared:
     kind: Ints
     waits: list[tuple[int, ...]]
     met: Shared
+    owner: Ints
 
     def run(self, hw: Hardware, hold: Floats | None = None, after: Floats | None = None) -> Times:
         """Lay it out."""
@@ -189,9 +201,10 @@ class _Part:
     collectives: Columns
     opcodes: tuple[str, ...]
     class_ns: Floats
+    owner: Ints
 
 
-def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> Prepared:
+def _prepare(given: Program, owner: Ints, hw: Hardware, policy: Policy, cores: float) -> Prepared:
     """Everything about one core's program that does not depend on times."""
     program, placement = laid_out(ready_order(in_pieces(given, hw), hw, policy), hw, policy)
     seen = operands(program, hw)
@@ -203,7 +216,7 @@ def _prepare(given: Program, hw: Hardware, policy: Policy, cores: float) -> Prep
     producer, consumer = device.producer(program)[edges.producer], device.consumer(program)[edges.consumer]
     waits = _waits(producer, consumer, stream[device.source], edges.kind)
     met = shared(program, device, engine, placement, seen, hw)
-    return Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits, met)
+    return Prepared(program, placement, moved, device, stream, producer, consumer, edges.kind, waits, met, owner)
 
 
 def _laid_out(prepared: list[Prepared], found: Meetings | None, hw: Hardware) -> list[tuple[Prepared, Times, Columns]]:
@@ -258,6 +271,7 @@ def _part(one: Prepared, times: Times, collectives: Columns) -> _Part:
         collectives=collectives,
         opcodes=device.opcodes,
         class_ns=_class_ns(device, moved, times),
+        owner=one.owner,
     )
 
 
@@ -402,7 +416,16 @@ def _join(parts: list[_Part], hw: Hardware, others: list[float]) -> Timing:
         range_ns=body_range([body, *others], share, hw),
         confidence=dict(zip(CLASSES, share.tolist(), strict=True)),
         class_ns=dict(zip(CLASSES, spent.tolist(), strict=True)),
+        owner=_owners(parts),
     )
+
+
+def _owners(parts: list[_Part]) -> Ints:
+    """The owner of each tensor, whichever core loads it."""
+    found = np.arange(len(parts[0].owner) if parts else 0)
+    for part in parts:
+        found = np.where(part.owner != np.arange(len(found)), part.owner, found)
+    return found
 
 
 def _shifted(part: _Part, instructions: int, dma: int) -> dict[str, Columns]:

@@ -9,7 +9,7 @@
 
 Why so. A step of K keeps the tensor engine busy for 8 x 512 columns (1.72 us on trn2) and needs 384 KiB in bf16, which
 the DMA engines bring in 0.95 us: the block is wide enough to be bound by the tensor engine without keeping any operand
-on chip, so K has no limit and SBUF holds only the loads in flight. Two steps come in one DMA: with one, issuing DMAs (0.58 us each)
+on chip, so K has no limit and SBUF needs to hold only the loads in flight. Two steps come in one DMA: with one, issuing DMAs (0.58 us each)
 is as long as the multiplies of fp8; with four, the first multiply waits longer. The last steps of a block run bank by
 bank: banks finish one after another, so copying one out hides behind the multiplies of the next, and the next block
 finds its first bank empty.

@@ -71,8 +71,8 @@ class Run:
 
     @property
     def loads_left_out(self) -> int:
-        """Loads that the kernel asks for and the clock leaves out, because their data is still in SBUF (`Policy.repeats`)."""
-        return int(self.profile.facts.get(LOADS_LEFT_OUT, 0))
+        """Loads of all ranks that the clock leaves out, because their data is still in SBUF (`Policy.repeats`)."""
+        return sum(int(run.profile.fact(LOADS_LEFT_OUT) or 0) for run in self.ranks)
 
     def save(self, folder: str | PathLike[str], *, force: bool = False) -> Path:
         """Write the run into a new folder, whole or not at all; `nkilab.load` reads it without the kernel's file.

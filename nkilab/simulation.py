@@ -11,6 +11,7 @@ import numpy as np
 
 from nkilab import clock
 from nkilab.case import Case, Comparison, compare_ranks
+from nkilab.clock import Timing
 from nkilab.discover import case_named, kernel_named
 from nkilab.errors import UsageError
 from nkilab.join import Joinable, of_rank, tables
@@ -88,11 +89,21 @@ def _join(kernel: str, execution: Execution) -> Run:
         raise UsageError("the simulator returned a run without its hardware table")
     columns = trace.columns()
     timing = clock.time(columns, trace.names, hardware, sim.policy)
-    joined = Joinable(columns, trace.names, timing, hardware)
+    joined = Joinable(_as_timed(columns, timing), trace.names, timing, hardware)
     count = sim.ranks
     parts = [joined] if count == 1 else [of_rank(joined, rank) for rank in range(count)]
     runs = [_run(kernel, execution, part, rank) for rank, part in enumerate(parts)]
     return replace(runs[0], others=tuple(runs[1:]))
+
+
+def _as_timed(columns: dict[str, Any], timing: Timing) -> dict[str, Any]:
+    """The trace without the operands of loads that the clock leaves out; who reads their tiles reads the earlier ones."""
+    access = columns["accesses"]
+    done = np.isin(access["instruction"], timing.instructions["trace_row"])
+    if done.all():
+        return columns
+    kept = {name: column[done] for name, column in access.items()}
+    return {**columns, "accesses": {**kept, "tensor": timing.owner[kept["tensor"]]}}
 
 
 def _run(kernel: str, execution: Execution, joined: Joinable, rank: int) -> Run:

@@ -199,13 +199,15 @@ def _accesses(
     role = names["role"]
     instruction, operand = operands(shapes, plan)
     fixed: list[tuple[int, ...]] = []
+    views: dict[tuple[tuple[int, ...], ...], int] = {}
     for shape in shapes:
         for name, write, layout in zip(shape.roles, shape.writes, shape.layouts, strict=True):
             first = layout.first_partition
             stop = first + layout.partitions
             record = (role.setdefault(name, len(role)), write, layout.space, DTYPES.index(layout.dtype), first, stop)
-            fixed.append((*record, layout.span, layout.per_partition, layout.run, layout.step, layout.holes))
-    table = np.array(fixed, np.int64).reshape(-1, 11)[operand]
+            view = views.setdefault((layout.shape, layout.strides), len(views))
+            fixed.append((*record, layout.span, layout.per_partition, layout.run, layout.step, layout.holes, view))
+    table = np.array(fixed, np.int64).reshape(-1, 12)[operand]
     start = places[:, 1].copy()
     return {
         "instruction": instruction.astype(np.int32),
@@ -222,6 +224,7 @@ def _accesses(
         "run": table[:, 8],
         "stride": table[:, 9],
         "strided": table[:, 10].astype(np.bool_),
+        "view": table[:, 11].astype(np.int32),
     }
 
 

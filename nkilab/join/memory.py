@@ -135,9 +135,8 @@ def _in_hbm(joined: Joinable) -> pl.DataFrame:
 
 
 def tensors(joined: Joinable) -> pl.DataFrame:
-    """TensorInfo: each HBM tensor, and how often its bytes were loaded into SBUF; loads that the clock leaves out are none."""
-    done = np.unique(joined.timing.instructions["trace_row"]).astype(np.int64)
-    accesses = joined.accesses().filter(pl.col("trace_row").is_in(done))
+    """TensorInfo: each HBM tensor, and how often its bytes were loaded into SBUF."""
+    accesses = joined.accesses()
     to_sbuf = accesses.filter(pl.col("write") & (pl.col("space") == SBUF)).select("trace_row").unique()
     reads = accesses.filter(~pl.col("write") & (pl.col("space") == HBM)).join(to_sbuf, on="trace_row", how="semi")
     loads = reads.group_by("tensor").agg(loaded=pl.col("bytes").sum(), count=pl.col("trace_row").n_unique())

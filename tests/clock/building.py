@@ -179,5 +179,6 @@ class TraceBuilder:
         )
         for key in ("write", "strided"):
             columns["accesses"][key] = columns["accesses"][key].astype(np.bool_)
+        columns["accesses"]["view"] = np.zeros(len(self.accesses), np.int32)
         names = {name: tuple(values) for name, values in self.lists.items()}
         return columns, {**names, "flag": FLAG, "kind": KIND, "engine": ENGINE}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+import nkilab
 from nkilab.clock import time
 from nkilab.clock.program import programs
 from nkilab.clock.repeats import without_repeats
+from nkilab.discover import kernel_named
 from nkilab.hardware import Policy, load
 
 from .building import Box, Tensor, TraceBuilder
@@ -44,7 +49,7 @@ QUARTER, EVERY = Policy(repeats=0.25), Policy(repeats=0.0)
 def kept(trace: TraceBuilder, policy: Policy = QUARTER) -> list[int]:
     """Places, among the loads, of those that are done."""
     (program,) = programs(*trace.build())
-    done = without_repeats(program, load("trn2"), policy)
+    done, _ = without_repeats(program, load("trn2"), policy)
     api = [program.names["api"][code] for code in program.instructions["api"]]
     every = [row for row, name in enumerate(api) if name == "dma_copy"]
     return [every.index(row) for row in done.rows.tolist() if row in every]
@@ -54,9 +59,10 @@ def test_the_second_load_of_the_same_data_is_not_done_and_its_readers_use_the_fi
     trace = loads_of(0, 1, 0)
     assert kept(trace) == [0, 1]
     (program,) = programs(*trace.build())
-    done = without_repeats(program, load("trn2"), QUARTER)
+    done, owner = without_repeats(program, load("trn2"), QUARTER)
     reads = done.accesses["tensor"][~done.accesses["write"] & (done.accesses["space"] == 1)]
     assert reads.tolist() == [1, 3, 1]
+    assert owner.tolist() == [0, 1, 2, 3, 4, 1, 6]
 
 
 def test_a_tile_is_used_again_once() -> None:
@@ -122,3 +128,52 @@ def test_bytes_of_a_load_that_is_not_done_are_not_counted() -> None:
     tile = 128 * ROW * 4
     assert time(*trace.build(), load("trn2"), EVERY).dma["bytes"].sum() == 3 * tile
     assert time(*trace.build(), load("trn2"), QUARTER).dma["bytes"].sum() == 2 * tile
+
+
+SHUFFLED = """
+import nki
+import nki.isa as nisa
+import nki.language as nl
+
+
+@nki.jit
+def columns(x, other):
+    out = nl.ndarray((256, 1024), dtype=x.dtype, buffer=nl.shared_hbm)
+    straight, turned = [[1024, 128], [512, 2], [256, 2], [1, 256]], [[1024, 128], [256, 2], [512, 2], [1, 256]]
+    for i in range(2):
+        tile = nl.ndarray((128, 1024), dtype=x.dtype, buffer=nl.sbuf)
+        source = x.ap(pattern=turned if other and i else straight, offset=0)
+        nisa.dma_copy(dst=tile.ap(pattern=straight, offset=0), src=source)
+        nisa.dma_copy(dst=out[128 * i : 128 * (i + 1), :], src=tile)
+    return out
+
+
+@nki.jit
+def beside(x, other):
+    out = nl.ndarray((256, 512), dtype=x.dtype, buffer=nl.shared_hbm)
+    core = nl.program_id(0)
+    for i in range(2):
+        if core == 0:
+            tile = nl.ndarray((128, 512), dtype=x.dtype, buffer=nl.sbuf)
+            nisa.dma_copy(dst=tile, src=x[0:128, :])
+            nisa.dma_copy(dst=out[128 * i : 128 * (i + 1), :], src=tile)
+        nisa.core_barrier(out, (0, 1))
+        if core == 1 and other and i == 0:
+            seven = nl.ndarray((128, 512), dtype=x.dtype, buffer=nl.sbuf)
+            nisa.memset(seven, 7.0)
+            nisa.dma_copy(dst=x[0:128, :], src=seven)
+        nisa.core_barrier(out, (0, 1))
+    return out, x
+"""
+
+
+@pytest.mark.parametrize(("kernel", "width", "cores"), [("columns", 1024, 1), ("beside", 512, 2)])
+def test_what_only_looks_the_same_is_loaded(kernel: str, width: int, cores: int, tmp_path: Path) -> None:
+    """One box in another order, and a source that the other core writes in between; the twins are left out."""
+    file = tmp_path / "kernels.py"
+    file.write_text(SHUFFLED)
+    function = kernel_named(f"{file}:{kernel}")
+    for other, left_out in ((False, 1), (True, 0)):
+        x = np.arange(128 * width, dtype=np.float32).reshape(128, width)
+        run = nkilab.simulate(function[cores] if cores > 1 else function, x, other, mutates=("x",))
+        assert run.loads_left_out == left_out

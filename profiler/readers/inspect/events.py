@@ -29,7 +29,7 @@ def events(source: Source, info: TraceInfo) -> tuple[pl.DataFrame, int]:
         InputError: malformed.
     """
     names = {str(key): name for key, name in info.tables.get(EVENT_NAMES, {}).items()}
-    raw, attributes = _raw(source)
+    raw, attributes, keys = _raw(source)
     named = pl.col("type").cast(pl.String)
     rows, lonely = _paired(raw)
     del raw
@@ -38,33 +38,34 @@ def events(source: Source, info: TraceInfo) -> tuple[pl.DataFrame, int]:
     )
     rows = rows.with_row_index("id").cast({"id": pl.Int64})
     parts = (rows[at : at + CHUNK] for at in range(0, max(1, rows.height), CHUNK))
-    return pl.concat(_finished(part, _of(part, attributes), info) for part in parts), lonely
+    return pl.concat(_finished(part, _of(part, attributes, keys), info) for part in parts), lonely
 
 
-def _raw(source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The records as they stand, and their attributes in order of record."""
+def _raw(source: Source) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+    """The records as they stand, their attributes in order of record, and the texts of the attributes' keys."""
     numbers = {"ts": 2, "type": 7, "thread_id": 9, "phase": 14, "tracking": 15}
-    parts, attributes, base = [], [], 0
+    parts, attributes, keys, base = [], [], dict[str, int](), 0
     for columns in records(source, "event"):
         part = pl.DataFrame({name: columns.ints(number) for name, number in numbers.items()})
         flow = pl.Series("flow_id", np.where(present(columns, 16), columns.ints(16), -1))
         parts.append(part.with_columns(flow.replace(-1, None)))
         owner, pairs = columns.rows(12)
-        keys = pl.Series(texts(pairs, 1), dtype=pl.String).cast(pl.Categorical)
+        code = np.array([keys.setdefault(key, len(keys)) for key in texts(pairs, 1)], np.uint32)
         values = pl.Series(texts(pairs, 2), dtype=pl.String)
-        attributes.append(pl.DataFrame({"row": owner + base, "key": keys, "value": values}))
+        attributes.append(pl.DataFrame({"row": owner + base, "key": code, "value": values}))
         base += columns.count
     raw = pl.concat(parts).with_row_index("row").cast({"row": pl.Int64})
-    return raw, pl.concat(attributes, rechunk=True)
+    return raw, pl.concat(attributes, rechunk=True), pl.Series(list(keys), dtype=pl.String)
 
 
-def _of(rows: pl.DataFrame, attributes: pl.DataFrame) -> pl.DataFrame:
+def _of(rows: pl.DataFrame, attributes: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
     """The attributes of the records from which `rows` were made."""
     mine = pl.concat([rows["row"], rows["stop_row"]]).drop_nulls().unique().sort()
     first, behind = (attributes["row"].search_sorted(mine, side=side).to_numpy() for side in ("left", "right"))
     size = (behind - first).astype(np.int64)
     at = np.arange(size.sum()) + np.repeat(first - (np.cumsum(size) - size), size)
-    return attributes.select(pl.all().gather(at)).cast({"key": pl.String})
+    found = attributes.select(pl.all().gather(at))
+    return found.with_columns(keys.gather(found["key"]).alias("key"))
 
 
 def _paired(raw: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -39,7 +39,8 @@ def host_memory(source: Source, info: TraceInfo) -> pl.DataFrame:
         InputError: malformed.
     """
     frame = pl.concat(
-        pl.DataFrame({"timestamp": part.ints(2), "used_bytes": part.ints(1)}) for part in records(source, "host_mem")
+        (pl.DataFrame({"timestamp": part.ints(2), "used_bytes": part.ints(1)}) for part in records(source, "host_mem")),
+        rechunk=True,
     )
     share = pl.col("used_bytes") * 100.0 / info.memory_bytes if info.memory_bytes else pl.lit(None, pl.Float64)
     return frame.with_columns(used_percent=share, instance_id=pl.lit(info.instance_id or None, pl.String))

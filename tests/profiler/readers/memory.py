@@ -12,8 +12,6 @@ from pathlib import Path
 from nkilab.profiler.readers import read
 
 STATUS, PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-MEASURED = STATUS.is_file() and PEAK.exists()
-"""Whether the system says how large a process is."""
 
 
 def largest() -> int:
@@ -29,6 +27,17 @@ def restart() -> int:
 
 def _bytes(name: str) -> int:
     return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith(name)) * 1024
+
+
+def _measured() -> bool:
+    try:
+        return restart() > 0
+    except OSError:
+        return False
+
+
+MEASURED = _measured()
+"""Whether the system says how large a process was."""
 
 
 @dataclass(frozen=True, slots=True)
