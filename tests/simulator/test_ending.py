@@ -20,6 +20,14 @@ X = np.arange(128 * 64, dtype=np.float32).reshape(128, 64)
 GROUP = [[0, 1, 2]]
 
 
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Ctrl-C interrupts, also where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def hbm(x):
     return nl.ndarray(x.shape, x.dtype, buffer=nl.shared_hbm)
 

@@ -29,7 +29,8 @@ def cpu(source: Source, info: TraceInfo) -> pl.DataFrame:
 
 def _float(bits: NDArray[np.int64]) -> NDArray[np.float64]:
     """Single-precision numbers from their bits."""
-    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a damaged file may hold signalling NaNs
+        return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def host_memory(source: Source, info: TraceInfo) -> pl.DataFrame:
