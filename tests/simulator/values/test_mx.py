@@ -125,7 +125,8 @@ def test_nc_matmul_mx_multiplies_dequantised_matrices(left, right, seed, quadran
     )
     expected = np.einsum("kml,knl->mn", a, b)
     assert result.dtype == np.float32
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    magnitude = np.einsum("kml,knl->mn", np.abs(a), np.abs(b))  # terms may cancel, so the bound is on their sizes
+    assert (np.abs(result - expected) <= 3e-6 * magnitude).all()
 
 
 def test_scales_at_the_ends():
