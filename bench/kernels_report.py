@@ -27,6 +27,8 @@ DOCUMENT = Path("docs") / "kernels.md"
 PICTURES = Path("docs") / "kernels"
 PICTURE_US = 15.0
 """What a timeline shows, from the middle of the body; all of a shorter one."""
+LEFT_OUT = "their data is still in SBUF ([how](clock.md#policies-what-the-compiler-decides))."
+"""Why the clock leaves loads out."""
 
 HEAD = """# Fast kernels
 
@@ -97,9 +99,6 @@ def _section(family: Family, results: Sequence[Result], pictures: Path) -> str:
         lines.append("")
     lines += [*(f"- {note}" for note in family.notes), ""] if family.notes else []
     return "\n".join(lines)
-
-
-LEFT_OUT = "their data is still in SBUF ([how](clock.md#policies-what-the-compiler-decides))."
 
 
 def _detail(result: Result, picture: Path) -> list[str]:

@@ -2,7 +2,8 @@
 
 Costs: the uncertainty of each class, weighted by its share of the time. Structure: the error that launches show whose
 single instructions are right, and the spread of the body over choices that measurements do not decide: the order of
-loads and of independent instructions, which loads are left out, the engine of copies, and where the throttle's grid lies when the launch begins.
+loads and of independent instructions, which loads are left out, the engine of copies, and where the throttle's grid
+lies when the launch begins.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ _SAME_WORK = ("api", "engine", "engines", "flags", "elements", "partitions")
 def without_repeats(program: Program, hw: Hardware, policy: Policy) -> tuple[Program, Ints]:
     """The program without loads of what the load of the same data before them has left in SBUF, and each tensor's owner.
 
-    The owner of a tensor whose load is left out is the one that is used instead; others are their own.
+    Both loads fill a fresh tensor that nothing else writes, from an argument that no core ever writes, and between them
+    no more is loaded than a share of SBUF. Each tile is used again once: its space is then free. Nothing is shared where
+    the tiles that live longer leave no room.
 
-    Both fill a fresh tensor that nothing else writes, from an argument that no core ever writes, and between them no
-    more is loaded than a share of SBUF. Each tile is used again once: its space is then free. Nothing is shared where the tiles that
-    live longer leave no room.
+    The owner of a tensor whose load is left out is the one that is used instead; others are their own.
     """
     own = np.arange(len(program.tensors["bytes"]))
     if policy.repeats <= 0.0:

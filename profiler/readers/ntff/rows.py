@@ -1,7 +1,7 @@
 """What is kept of the records of one core: rows inside the execution, in order of time, in narrow types.
 
-`tables` makes the profile's tables of these rows when they are
-asked for: those take several times as much memory, because most of an instruction's columns repeat its program.
+`tables` makes the profile's tables of these rows when they are asked for: those take several times as much memory,
+because most of an instruction's columns repeat its program.
 """
 
 from __future__ import annotations
